@@ -1,0 +1,67 @@
+"""Every exception that leaves tflitekit.
+
+    TFLiteKitError
+    |- InputError            cannot be read: missing, a directory, empty, or another format
+    |- CorruptError          not a structurally valid flatbuffer; says at which byte and where in the model
+    |- LimitError            valid, but expands beyond a budget: refused before anything is decoded
+    |- EditError             a value that the schema cannot hold, or an edit that makes no sense
+    |- SerializeError        the graph cannot be written: an object is missing from the lists that must hold it
+    |  `- LossyWriteError    writing would lose something that the file has
+    |- OutputError           the output cannot be written or must not be replaced
+    `- RuntimeCheckError     an interpreter is missing, refused the model, crashed, or computed something else
+
+`exit_code` is what the command line returns for it.
+"""
+
+from __future__ import annotations
+
+
+class TFLiteKitError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code = 3
+
+
+class InputError(TFLiteKitError):
+    """The input cannot be read, or is not a TFLite file at all."""
+
+
+class CorruptError(TFLiteKitError):
+    """The bytes are not a valid flatbuffer of the TFLite schema.
+
+    `offset` is the byte at which a check failed, `where` the path of the element that refers to it.
+    """
+
+    def __init__(self, what: str, offset: int = 0, where: str = "model") -> None:
+        super().__init__(f"damaged at byte {offset} ({where}): {what}")
+        self.what, self.offset, self.where = what, offset, where
+
+
+class LimitError(TFLiteKitError):
+    """A small file that expands to far more than its size, as only crafted files do."""
+
+
+class EditError(TFLiteKitError, ValueError):
+    """A value of the wrong type, range or length for a schema field, or an edit that cannot be meant."""
+
+    exit_code = 2
+
+
+class SerializeError(TFLiteKitError):
+    """The graph refers to something that is not part of the model."""
+
+
+class LossyWriteError(SerializeError):
+    """A rebuild would lose something; nothing was written."""
+
+    exit_code = 4
+
+
+class OutputError(TFLiteKitError):
+    """The output file cannot be written."""
+
+
+class RuntimeCheckError(TFLiteKitError):
+    """A check in the runtime could not be made or failed."""
+
+    exit_code = 5

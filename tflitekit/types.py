@@ -1,0 +1,127 @@
+"""Element types: TensorType <-> numpy dtype, bit widths, packing of 4- and 2-bit values, text of names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._schema import TensorType
+from .errors import EditError
+
+# Bits per element; types without numeric buffers (strings, resources, variants) are missing.
+BITS: dict[int, int] = {
+    TensorType.FLOAT32: 32, TensorType.FLOAT16: 16, TensorType.INT32: 32, TensorType.UINT8: 8, TensorType.INT64: 64,
+    TensorType.BOOL: 8, TensorType.INT16: 16, TensorType.COMPLEX64: 64, TensorType.INT8: 8, TensorType.FLOAT64: 64,
+    TensorType.COMPLEX128: 128, TensorType.UINT64: 64, TensorType.UINT32: 32, TensorType.UINT16: 16, TensorType.INT4: 4,
+    TensorType.BFLOAT16: 16, TensorType.INT2: 2, TensorType.UINT4: 4, TensorType.FLOAT8_E4M3FN: 8, TensorType.FLOAT8_E5M2: 8,
+}  # fmt: skip
+
+_NUMPY = {
+    TensorType.FLOAT32: "<f4", TensorType.FLOAT16: "<f2", TensorType.INT32: "<i4", TensorType.UINT8: "u1", TensorType.INT64: "<i8",
+    TensorType.BOOL: "?", TensorType.INT16: "<i2", TensorType.COMPLEX64: "<c8", TensorType.INT8: "i1", TensorType.FLOAT64: "<f8",
+    TensorType.COMPLEX128: "<c16", TensorType.UINT64: "<u8", TensorType.UINT32: "<u4", TensorType.UINT16: "<u2",
+}  # fmt: skip
+_ML_DTYPES = {
+    TensorType.INT4: "int4", TensorType.BFLOAT16: "bfloat16", TensorType.INT2: "int2", TensorType.UINT4: "uint4",
+    TensorType.FLOAT8_E4M3FN: "float8_e4m3fn", TensorType.FLOAT8_E5M2: "float8_e5m2",
+}  # fmt: skip
+
+# Integer types that quantized tensors use, with their code range.
+INTEGER_RANGES: dict[int, tuple[int, int]] = {
+    TensorType.INT2: (-2, 1), TensorType.INT4: (-8, 7), TensorType.UINT4: (0, 15), TensorType.INT8: (-128, 127),
+    TensorType.UINT8: (0, 255), TensorType.INT16: (-(2**15), 2**15 - 1), TensorType.UINT16: (0, 2**16 - 1),
+    TensorType.INT32: (-(2**31), 2**31 - 1), TensorType.UINT32: (0, 2**32 - 1), TensorType.INT64: (-(2**63), 2**63 - 1),
+    TensorType.UINT64: (0, 2**64 - 1),
+}  # fmt: skip
+FLOAT_TYPES = frozenset({
+    TensorType.FLOAT32, TensorType.FLOAT16, TensorType.FLOAT64, TensorType.BFLOAT16, TensorType.FLOAT8_E4M3FN, TensorType.FLOAT8_E5M2,
+})  # fmt: skip
+
+
+def text(value: bytes | None) -> str:
+    """A name as text: UTF-8, with undecodable bytes shown as escapes; None is ''."""
+    return "" if value is None else value.decode("utf-8", "backslashreplace")
+
+
+@cache
+def numpy_dtype(type_: TensorType) -> np.dtype[Any]:
+    """The numpy (or ml_dtypes) dtype of an element type; EditError for STRING, RESOURCE, VARIANT and unknown types."""
+    if type_ in _NUMPY:
+        return np.dtype(_NUMPY[type_])
+    if type_ in _ML_DTYPES:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[type_]))
+    raise EditError(f"{type_.name} has no numpy dtype")
+
+
+@cache
+def tensor_type(dtype: Any) -> TensorType:
+    """The element type of a numpy or ml_dtypes dtype."""
+    wanted = np.dtype(dtype)
+    if wanted.kind in "SUO":
+        return TensorType.STRING
+    for type_ in (*_NUMPY, *_ML_DTYPES):
+        if numpy_dtype(type_) == wanted:
+            return type_
+    raise EditError(f"no TensorType for numpy dtype {wanted}")
+
+
+def element_count(shape: Sequence[int]) -> int:
+    """Product of the dimensions (1 for a scalar), without overflow; a negative dimension gives 0."""
+    return 0 if any(d < 0 for d in shape) else math.prod(shape)
+
+
+def byte_size(type_: TensorType, shape: Sequence[int]) -> int | None:
+    """Bytes that dense data of this type and shape occupies, sub-byte types packed; None where the size is not fixed."""
+    bits = BITS.get(type_)
+    return None if bits is None else (element_count(shape) * bits + 7) // 8
+
+
+def unpack(data: npt.NDArray[np.uint8], type_: TensorType, count: int) -> npt.NDArray[Any]:
+    """Decode packed 4- or 2-bit values (first element in the low bits, no row padding) to `count` values of the ml_dtypes dtype."""
+    bits = BITS[type_]
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    codes = ((data[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
+    if type_ != TensorType.UINT4:
+        codes = ((codes ^ (1 << bits - 1)).astype(np.int8) - np.int8(1 << bits - 1)).astype(np.int8)
+    return codes.astype(numpy_dtype(type_))
+
+
+def pack(values: npt.NDArray[Any], type_: TensorType) -> npt.NDArray[np.uint8]:
+    """Pack integer values into 4 or 2 bits each; values outside the type's range raise EditError."""
+    bits, (low, high) = BITS[type_], INTEGER_RANGES[type_]
+    wide = values.astype(np.int16).reshape(-1)
+    if wide.size and (wide.min() < low or wide.max() > high):
+        raise EditError(f"values {wide.min()} to {wide.max()} do not fit in {type_.name} ({low} to {high})")
+    per_byte = 8 // bits
+    padded = np.zeros(-(-wide.size // per_byte) * per_byte, np.uint8)
+    padded[: wide.size] = wide.astype(np.uint8) & ((1 << bits) - 1)
+    shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
+    return np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+
+
+def encode_strings(values: Sequence[bytes | str]) -> bytes:
+    """The buffer of a STRING tensor: int32 count, count + 1 offsets from the start of the buffer, then the bytes."""
+    parts = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
+    ends = np.cumsum([4 * (len(parts) + 2), *map(len, parts)])
+    return np.concatenate([[len(parts)], ends]).astype("<i4").tobytes() + b"".join(parts)
+
+
+def decode_strings(data: bytes | memoryview) -> list[bytes]:
+    """The strings in a STRING tensor's buffer; EditError where the layout does not hold."""
+    raw = bytes(data)
+    if not raw:
+        return []
+    count = int.from_bytes(raw[:4], "little", signed=True)
+    if count < 0 or 4 * (count + 2) > len(raw):
+        raise EditError(f"string buffer of {len(raw)} bytes cannot hold {count} strings")
+    ends = np.frombuffer(raw, "<i4", count + 1, 4)
+    if (np.diff(ends) < 0).any() or ends[0] < 4 * (count + 2) or ends[-1] > len(raw):
+        raise EditError("string buffer with offsets outside the data")
+    return [raw[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]

@@ -1,0 +1,95 @@
+"""Inspect and rewrite TFLite model files, without TensorFlow.
+
+    import tflitekit as tk
+
+    model = tk.read("model.tflite")
+    for tensor in model.subgraphs[0].tensors:
+        print(tensor.name_str, tensor.type.name, tensor.quantization)
+"""
+
+import sys as _sys
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from . import build as build
+    from .diff import Change, diff
+    from .errors import (
+        CorruptError,
+        EditError,
+        InputError,
+        LimitError,
+        LossyWriteError,
+        OutputError,
+        RuntimeCheckError,
+        SerializeError,
+        TFLiteKitError,
+    )
+    from .flat.codec import parse, read, serialize, write
+    from .graph import (
+        Buffer,
+        ExternalBuffer,
+        ExternalBufferGroup,
+        Metadata,
+        Model,
+        Operator,
+        OperatorCode,
+        QuantizationParameters,
+        SignatureDef,
+        SubGraph,
+        Tensor,
+        TensorMap,
+    )
+    from .verify import Problem, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # reading and writing
+    "read", "parse", "write", "serialize",
+    # looking at models
+    "diff", "verify", "Change", "Problem",
+    # making models
+    "build",
+    # the object graph
+    "Buffer", "ExternalBuffer", "ExternalBufferGroup", "Metadata", "Model", "Operator", "OperatorCode", "QuantizationParameters", "SignatureDef",
+    "SubGraph", "Tensor", "TensorMap",
+    # errors
+    "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "RuntimeCheckError", "SerializeError",
+]  # fmt: skip
+
+# Where the public names come from. They are imported on first use, so that the command line starts without numpy.
+_HOMES = {
+    **dict.fromkeys(("read", "parse", "write", "serialize"), "flat.codec"),
+    **dict.fromkeys(("diff", "Change"), "diff"),
+    **dict.fromkeys(("verify", "Problem"), "verify"),
+}
+
+
+
+class _Package(_ModuleType):
+    """The package with lazy names. `diff` and `verify` are functions here and also modules: importing the module must not hide the function."""
+
+    def __setattr__(self, name: str, value: _Any) -> None:
+        if isinstance(value, _ModuleType) and name in _HOMES:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> _Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        if name == "build":
+            return import_module(".build", __name__)
+        home = _HOMES.get(name, "errors" if name.endswith("Error") else "graph")
+        value = getattr(import_module(f".{home}", __name__), name)
+        setattr(self, name, value)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted(__all__)
+
+
+_sys.modules[__name__].__class__ = _Package

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import operator
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -105,7 +105,7 @@ class Table:
         shown = []
         for field in fields_of(type(self)):
             value = getattr(self, field.attribute)
-            if not isinstance(value, (Table, list)) and value is not None and value != field.default:
+            if not isinstance(value, (Table, list)) and value is not None and value != field.default and value != ():
                 text = repr(value)
                 shown.append(f"{field.attribute}={text if len(text) < 60 else text[:57] + '...'}")
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -153,6 +153,21 @@ def enum_class(name: str) -> Any:
     from . import _schema
 
     return getattr(_schema, name)
+
+
+def walk(table: Table, path: str = "") -> Iterator[tuple[str, Table]]:
+    """Every table below (and with) this one, with its path; objects that are only referred to are not entered again."""
+    yield path or "model", table
+    for field in fields_of(type(table)):
+        if field.kind not in ("table", "tables", "union"):
+            continue
+        value = getattr(table, field.attribute)
+        below = f"{path}.{field.attribute}" if path else field.attribute
+        if isinstance(value, list):
+            for i, item in enumerate(value):
+                yield from walk(item, f"{below}[{i}]")
+        elif isinstance(value, Table):
+            yield from walk(value, below)
 
 
 # Vectors that the graph keeps as read-only numpy arrays, bits untouched.

@@ -1,0 +1,1 @@
+"""Every real model: what reading and writing must not change."""

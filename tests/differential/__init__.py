@@ -1,0 +1,1 @@
+"""Our reader against independent ones."""

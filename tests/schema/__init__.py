@@ -1,0 +1,1 @@
+"""The field tables against other descriptions of the schema."""

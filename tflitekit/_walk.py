@@ -1,0 +1,110 @@
+"""What verify and diff share: which fields refer to other objects, where each object sits in its list, and text that is safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from ._base import Dangling, Field, Table, class_of, fields_of, table_name
+from .graph import Model
+from .types import text
+
+# Room for tensor numbers below the subgraph number, in a tensor's key.
+SUBGRAPH_SHIFT = 32
+
+
+@cache
+def reference_fields(cls: type[Table]) -> tuple[Field, ...]:
+    """The fields of a table class that hold indices on disk, and objects in the graph."""
+    return tuple(field for field in fields_of(cls) if field.refers_to)
+
+
+def target_of(field: Field) -> str:
+    """The table that a reference field points at: `Buffer`, `ExternalBuffer`, ..."""
+    return field.refers_to.partition(".")[0]
+
+
+class Positions:
+    """Where every object of a model sits in the list that owns it: what the file stores in place of the object.
+
+    A tensor's key is `subgraph << 32 | tensor`, since tensor indices count from the start of their subgraph; an external buffer's key is its id.
+    """
+
+    def __init__(self, model: Model) -> None:
+        tensors: dict[Any, int] = {}
+        for number, subgraph in enumerate(model.subgraphs):
+            first = number << SUBGRAPH_SHIFT
+            tensors.update(zip(subgraph.tensors, range(first, first + len(subgraph.tensors)), strict=True))
+        self.of: dict[str, dict[Any, int]] = {
+            "Tensor": tensors,
+            "Buffer": _numbered(model.buffers),
+            "OperatorCode": _numbered(model.operator_codes),
+            "SubGraph": _numbered(model.subgraphs),
+            "ExternalBufferGroup": _numbered(model.external_buffer_groups),
+            "ExternalBuffer": {buffer: buffer.id for buffer in model.external_buffers},
+        }
+
+    def stored(self, field: Field, value: Any) -> Any:
+        """What identifies the target of a reference: its key; for None the index that the file has in its place; the index of a placeholder.
+
+        An object that is not part of the model stands for itself.
+        """
+        if value is None:
+            return -1 if field.type == "int32" else 0
+        key = self.of[target_of(field)].get(value)
+        if key is not None:
+            return key
+        return ("dangling", value.index) if isinstance(value, Dangling) else value
+
+    def column(self, field: Field, values: Iterable[Any]) -> list[Any] | None:
+        """`stored` of many values at once; None if one of them is not part of the model."""
+        positions = self.of[target_of(field)]
+        positions[None] = -1 if field.type == "int32" else 0
+        try:
+            return list(map(positions.__getitem__, values))
+        except KeyError:
+            return None
+        finally:
+            del positions[None]
+
+    def describe(self, field: Field, value: Any) -> str | None:
+        """A reference as text, such as `subgraphs[0].tensors[3]`; None for None."""
+        if value is None:
+            return None
+        target = target_of(field)
+        if isinstance(value, Dangling):
+            return f"no {target} {value.index}"
+        key = self.of[target].get(value)
+        return f"{target} outside the model" if key is None else PATHS[target].format(key >> SUBGRAPH_SHIFT, key & (1 << SUBGRAPH_SHIFT) - 1)
+
+
+# Path of an object with the key (high, low).
+PATHS = {
+    "Tensor": "subgraphs[{0}].tensors[{1}]",
+    "Buffer": "buffers[{1}]",
+    "OperatorCode": "operator_codes[{1}]",
+    "SubGraph": "subgraphs[{1}]",
+    "ExternalBufferGroup": "external_buffer_groups[{1}]",
+    "ExternalBuffer": "external buffer {1}",
+}
+
+
+def _numbered(items: list[Any]) -> dict[Any, int]:
+    return dict(zip(items, range(len(items)), strict=True))
+
+
+def kind_name(value: Any) -> str:
+    """The schema's name of an object's table, or its Python type."""
+    return table_name(type(value)) if isinstance(value, Table) else type(value).__name__
+
+
+def printable(value: str | bytes | None) -> str:
+    """A name from a file with everything escaped that could act on a terminal (control, format and bidirectional characters)."""
+    shown = value if isinstance(value, str) else text(value)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+__all__ = ["Positions", "class_of", "kind_name", "printable", "reference_fields", "target_of"]

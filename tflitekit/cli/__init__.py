@@ -1,0 +1,1 @@
+"""The command line. Nothing here imports numpy, the graph or the codec before a command runs."""

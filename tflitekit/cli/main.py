@@ -1,0 +1,174 @@
+"""Finds the command, parses its options, runs it, and turns every error into one line and an exit code.
+
+Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused because it would lose information, 5 the runtime check
+failed, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+class Command(NamedTuple):
+    """A command: its module in this package has `configure(parser)` and `run(arguments) -> exit code`."""
+
+    name: str
+    help: str
+
+
+COMMANDS = (
+    Command("summary", "what is in a model: inputs and outputs, quantization, operators, sizes"),
+    Command("tensors", "which tensors are quantized, and how"),
+    Command("operators", "what each operator computes, from which tensors to which"),
+    Command("verify", "check every index, size and reference of a model"),
+    Command("diff", "how two models differ, field by field"),
+    Command("copy", "write a model again, unchanged or in a new layout"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and leave with the exit code of usage errors."""
+        print_error(f"{message}. See: {self.prog} --help")
+        raise SystemExit(2)
+
+
+def help_formatter(prog: str) -> argparse.HelpFormatter:
+    """rich-argparse's formatter, imported only when help is printed."""
+    from rich_argparse import RawDescriptionRichHelpFormatter
+
+    RawDescriptionRichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "blue"}
+    RawDescriptionRichHelpFormatter.styles |= {"argparse.metavar": "green"}
+    RawDescriptionRichHelpFormatter.group_name_formatter = str
+    RawDescriptionRichHelpFormatter.help_markup = RawDescriptionRichHelpFormatter.text_markup = False
+    return RawDescriptionRichHelpFormatter(prog, max_help_position=28)
+
+
+def build_parser(wanted: str | None = None) -> Parser:
+    """The parser of all commands; the options of a command are only set up if it is the wanted one."""
+    parser = Parser(
+        prog="tflitekit",
+        description="Inspects and rewrites .tflite models without TensorFlow.",
+        epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage,\n"
+        "3 cannot read or write, 4 refused because it would lose information.",
+        formatter_class=help_formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version)
+    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit")
+    for command in COMMANDS:
+        child = commands.add_parser(command.name, help=command.help, formatter_class=help_formatter, allow_abbrev=False)
+        if command.name == wanted:
+            child.description = f"{command.help[0].upper()}{command.help[1:]}."
+            module_of(command.name).configure(child)
+            child.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from .. import __version__
+
+        print(f"tflitekit {__version__}")
+        parser.exit()
+
+
+def module_of(command: str) -> Any:
+    """The module of a command."""
+    return import_module(f".{command}", __package__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _tolerant_output()
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if "--traceback" in arguments:
+            raise
+        return report_error(error)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    _check_command(wanted)
+    parser = build_parser(wanted)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 2
+    code: int = module_of(parsed.command).run(parsed)
+    return code
+
+
+def _check_command(wanted: str | None) -> None:
+    """Say what was probably meant by a command that does not exist."""
+    names = [command.name for command in COMMANDS]
+    if wanted is None or wanted in names:
+        return
+    from difflib import get_close_matches
+
+    hint = f"Did you mean: tflitekit {near[0]}" if (near := get_close_matches(wanted, names, 1)) else f"Commands: {', '.join(names)}"
+    if os.path.exists(wanted):
+        hint = f"To see what is in that file: tflitekit summary {wanted}"
+    print_error(f"no command {wanted!r}. {hint}")
+    raise SystemExit(2)
+
+
+def report_error(error: Exception) -> int:
+    """Print an error in one line and return its exit code."""
+    from ..errors import TFLiteKitError
+
+    if isinstance(error, TFLiteKitError):
+        print_error(str(error))
+        return error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        print_error(f"{where}{error.strerror or error}")
+    elif isinstance(error, MemoryError):
+        print_error("out of memory")
+    else:
+        print_error(f"internal error, {type(error).__name__}: {error}. Run it again with --traceback and report it")
+    return TFLiteKitError.exit_code
+
+
+def print_error(message: str) -> None:
+    """One line on stderr; control characters in names are shown as escapes."""
+    from ..reports.escape import escape
+
+    print(f"tflitekit: {escape(' '.join(message.splitlines()))}", file=sys.stderr)
+
+
+def _tolerant_output() -> None:
+    """Make stdout and stderr escape what their encoding cannot express."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,27 @@
+"""`tflitekit summary MODEL`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .common import add_json, add_model, put
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_model(parser)
+    add_json(
+        parser,
+        "file, version, description, min_runtime_version, subgraphs, signatures, operators,\nmetadata, constants, quantization, container",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the overview of a model."""
+    from ..flat.codec import read
+    from ..reports.facts_summary import summary_facts
+    from ..reports.summary import summary_report
+
+    facts = summary_facts(read(arguments.model))
+    put(facts, arguments.json, lambda: summary_report(facts))
+    return 0

@@ -1,0 +1,47 @@
+"""`tflitekit tensors MODEL`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .common import add_json, add_model, add_subgraph, put
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_model(parser)
+    parser.add_argument("--name", metavar="PATTERN", help="only names that contain PATTERN, or match it as a shell pattern")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quantized", action="store_true", help="only tensors with a scale or other quantization details")
+    kind.add_argument("--float", action="store_true", help="only tensors of a floating point type")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--constant", action="store_true", help="only tensors with data in the file")
+    source.add_argument("--activation", action="store_true", help="only tensors without data in the file")
+    add_subgraph(parser)
+    parser.add_argument("--sort", choices=("index", "name", "size", "type"), default="index", help="order of the rows")
+    parser.add_argument("--channels", action="store_true", help="one line for every scale of a tensor with several")
+    parser.add_argument("--exact", action="store_true", help="all digits of scales and ranges")
+    add_json(
+        parser,
+        "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape,\n"
+        "shape_signature, bytes, stored_bytes, constant, variable, sparse, external, buffer, quantization; of that:\n"
+        "kind, scale, zero_point, quantized_dimension, min, max, details",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a table of tensors."""
+    from ..flat.codec import read
+    from ..reports.facts_tensors import TensorFilter, tensors_facts
+    from ..reports.tensors import tensors_report
+
+    only = TensorFilter(
+        name=arguments.name,
+        quantized=True if arguments.quantized else None,
+        float_type=True if arguments.float else None,
+        constant=True if arguments.constant else False if arguments.activation else None,
+        subgraph=arguments.subgraph,
+    )
+    facts = tensors_facts(read(arguments.model), only, arguments.sort)
+    put(facts, arguments.json, lambda: tensors_report(facts, arguments.channels, arguments.exact))
+    return 0

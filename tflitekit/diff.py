@@ -1,0 +1,309 @@
+"""diff(a, b): every field in which two models differ, by path.
+
+Content is compared, not layout: references by what they point at, buffers by their bytes, wherever the file keeps them. Presence is content too: an
+explicit default differs from an elided one, an empty vector from an absent one. Floats are compared bit by bit.
+
+The comparison goes down the schema level by level and looks at one field of all tables of a level at once, since most models that are compared are
+equal almost everywhere; single tables are only looked at where a column differs.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from ._base import ARRAYS, Field, OpaqueUnion, Table, class_of, fields_of, table_name
+from ._walk import SUBGRAPH_SHIFT, Positions, printable
+from .graph import Model
+
+_SMALL = 4096  # bytes up to which a plain comparison beats setting up arrays
+_BLOCK = 1 << 20  # bytes compared at once
+_SHOWN = 60  # characters of a value in the text of a change
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference. `path` works with `Model.at`; None for `old` or `new` means absent.
+
+    Values are what the graph holds, except: arrays are tuples, references are paths (`subgraphs[0].tensors[3]`). An added or removed table is the
+    table itself.
+    """
+
+    path: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_shown(self.old)} -> {_shown(self.new)}"
+
+
+def diff(a: Model, b: Model) -> list[Change]:
+    """The changes that make `b` out of `a`, in the order of the schema; empty if they are the same model.
+
+    `source`, and where the data of out-of-line buffers and options lie in the file, do not count. Lists are aligned by position; what one side has
+    more is reported element by element.
+    """
+    if a is b:
+        return []
+    run = _Run(Positions(a), Positions(b))
+    run.tables(Model, [a], [b], lambda row: ("", ()))
+    run.found.sort(key=lambda entry: entry[0])
+    return [change for _, change in run.found]
+
+
+_Place = Callable[[int], tuple[str, tuple[int, ...]]]
+_Column = list[Any]
+
+
+class _Run:
+    """The state of one comparison. `found` has a sort key (slots and list positions from the root) with each change."""
+
+    def __init__(self, a: Positions, b: Positions) -> None:
+        self.a, self.b = a, b
+        self.found: list[tuple[tuple[int, ...], Change]] = []
+
+    def add(self, place: _Place, row: int, field: Field, old: Any, new: Any, *, index: int | None = None) -> None:
+        path, key = place(row)
+        path = f"{path}.{field.attribute}" if path else field.attribute
+        if index is None:
+            self.found.append(((*key, field.slot), Change(path, old, new)))
+        else:
+            self.found.append(((*key, field.slot, index), Change(f"{path}[{index}]", old, new)))
+
+    def tables(self, cls: type[Table], a: _Column, b: _Column, place: _Place) -> None:
+        """Compare tables of one class, pairwise; `place` gives the path and sort key of a pair."""
+        if not a:
+            return
+        layout = _layout_only(cls, a, b)
+        for field in fields_of(cls):
+            get = attrgetter(field.attribute)
+            skip = layout if field.attribute in _LAYOUT else frozenset()
+            self.column(cls, field, list(map(get, a)), list(map(get, b)), place, skip)
+        if table_name(cls) == "Operator":
+            get = attrgetter("large_custom_options")
+            self.values(_LARGE, list(map(get, a)), list(map(get, b)), place, _same_bytes)
+        presence = [x._present for x in a], [x._present for x in b]
+        if presence[0] != presence[1]:
+            self.presence(cls, a, b, place, layout)
+
+    def column(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: _Place, skip: frozenset[int]) -> None:
+        if field.refers_to:
+            self.references(field, a, b, place)
+        elif field.kind == "table":
+            self.children(class_of(field.type), field, a, b, place)
+        elif field.kind == "union":
+            self.unions(field, a, b, place)
+        elif field.kind == "tables":
+            self.lists(field, a, b, place)
+        elif (table_name(cls), field.name) in ARRAYS:
+            self.arrays(field, a, b, place)
+        elif field.type.startswith("float"):
+            self.floats(field, a, b, place)
+        elif cls.__name__ == "Buffer" and field.name == "data":
+            self.values(field, a, b, place, _same_bytes)
+        elif a != b:
+            self.values(field, a, b, place, _equal, skip)
+
+    def values(self, field: Field, a: _Column, b: _Column, place: _Place, same: Callable[[Any, Any], bool], skip: frozenset[int] = frozenset()) -> None:
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if old is not new and not same(old, new) and row not in skip:
+                self.add(place, row, field, old, new)
+
+    def floats(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        if field.kind == "scalar" and array("d", a).tobytes() == array("d", b).tobytes():
+            return
+        self.values(field, a, b, place, _same_floats if field.kind == "scalar" else _same_float_vectors)
+
+    def arrays(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        """Compare vectors that the graph keeps as numpy arrays: lengths first, then the bits of all of them together."""
+        if list(map(len, a)) == list(map(len, b)) and _joined(a) == _joined(b):
+            return
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if len(old) != len(new) or old.tobytes() != new.tobytes():
+                self.add(place, row, field, tuple(old.tolist()), tuple(new.tolist()))
+
+    def references(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        """Compare indices: the position of the target in the list that owns it."""
+        flat = field.kind == "vector"
+        if flat and list(map(len, a)) == list(map(len, b)):
+            keys = self.a.column(field, chain.from_iterable(a)), self.b.column(field, chain.from_iterable(b))
+        elif not flat:
+            keys = self.a.column(field, a), self.b.column(field, b)
+        else:
+            keys = None, None
+        if keys[0] is not None and keys[0] == keys[1]:
+            return
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if flat:
+                if [self.a.stored(field, x) for x in old] != [self.b.stored(field, x) for x in new]:
+                    shown = tuple(self.a.describe(field, x) for x in old), tuple(self.b.describe(field, x) for x in new)
+                    self.add(place, row, field, *shown)
+            elif self.a.stored(field, old) != self.b.stored(field, new):
+                self.add(place, row, field, self.a.describe(field, old), self.b.describe(field, new))
+
+    def children(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        """Compare tables held by a field: those that both sides have, one level down."""
+        rows: list[int] = []
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if old is not None and new is not None:
+                rows.append(row)
+            elif old is not new:
+                self.add(place, row, field, old, new)
+        self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], _below(place, rows, field))
+
+    def unions(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        """Compare union values: as tables where both sides have the same member."""
+        groups: dict[type[Table], list[int]] = {}
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if type(old) is not type(new):
+                self.add(place, row, field, old, new)
+            elif isinstance(old, OpaqueUnion):
+                if (old.type, old.has_table) != (new.type, new.has_table):
+                    self.add(place, row, field, old, new)
+            elif old is not None:
+                groups.setdefault(type(old), []).append(row)
+        for cls, rows in groups.items():
+            self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], _below(place, rows, field))
+
+    def lists(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+        """Compare vectors of tables, aligned by position."""
+        if not any(a) and not any(b):
+            return
+        starts: list[int] = []  # of each row's shared elements in the flattened column
+        total = 0
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            shared = min(len(old), len(new))
+            starts.append(total)
+            total += shared
+            for index in range(shared, max(len(old), len(new))):
+                self.add(place, row, field, *((old[index], None) if index < len(old) else (None, new[index])), index=index)
+
+        def inside(position: int) -> tuple[str, tuple[int, ...]]:
+            row = bisect_right(starts, position) - 1
+            index = position - starts[row]
+            path, key = place(row)
+            return f"{path}.{field.attribute}[{index}]" if path else f"{field.attribute}[{index}]", (*key, field.slot, index)
+
+        self.tables(class_of(field.type), _shared_prefix(a, b), _shared_prefix(b, a), inside)
+
+    def presence(self, cls: type[Table], a: _Column, b: _Column, place: _Place, layout: frozenset[int]) -> None:
+        """Report explicit defaults against elided ones, empty vectors against absent ones, and fields that only a newer schema knows.
+
+        Where values differ, or are not the default, presence follows from them. Strings, tables, unions and bytes are None when absent.
+        """
+        fields = fields_of(cls)
+        known = 0
+        for field in fields:
+            known |= 1 << field.slot | (1 << field.slot - 1 if field.kind == "union" else 0)
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            differing = old._present ^ new._present
+            for field in fields:
+                if not differing >> field.slot & 1 or (field.attribute in _LAYOUT and row in layout):
+                    continue
+                value = self.default_on_both(field, getattr(old, field.attribute), getattr(new, field.attribute))
+                if value is not None:
+                    self.add(place, row, field, *((value, None) if old._present >> field.slot & 1 else (None, value)))
+            if differing & ~known:
+                self.add(place, row, _UNKNOWN, _slots(old._present & ~known), _slots(new._present & ~known))
+
+    def default_on_both(self, field: Field, old: Any, new: Any) -> Any:
+        """The default, if both values are that and its presence is a choice of the writer; else None."""
+        if field.kind == "scalar" and field.refers_to:
+            keys = self.a.stored(field, old), self.b.stored(field, new)
+            both = [key & (1 << SUBGRAPH_SHIFT) - 1 if isinstance(key, int) and key >= 0 else key for key in keys]
+            return 0 if both == [0, 0] else None
+        if field.kind == "scalar":
+            return old if old == field.default and new == field.default else None
+        if field.kind == "tables" or (field.kind == "vector" and (field.type != "uint8" or field.refers_to)):
+            return () if not len(old) and not len(new) else None
+        return None
+
+
+_UNKNOWN = Field("unknown_fields", "unknown_fields", 1 << 16, "", "", "", None, 0, "", False)
+_LARGE = Field("large_custom_options", "large_custom_options", 1 << 15, "", "", "", None, 0, "", False)
+
+# Fields that say where data lies in the file.
+_LAYOUT = frozenset({"offset", "size", "large_custom_options_offset", "large_custom_options_size"})
+
+
+def _layout_only(cls: type[Table], a: _Column, b: _Column) -> frozenset[int]:
+    """The rows whose offset and size only say where the (compared) data lies."""
+    name = table_name(cls)
+    if name == "Buffer":
+        return frozenset(row for row, (old, new) in enumerate(zip(a, b, strict=True)) if old.out_of_line or new.out_of_line)
+    if name == "Operator":
+        large = attrgetter("large_custom_options")
+        held = [x is not None or y is not None for x, y in zip(map(large, a), map(large, b), strict=True)]
+        return frozenset(row for row, value in enumerate(held) if value) if any(held) else frozenset()
+    return frozenset()
+
+
+def _below(place: _Place, rows: Sequence[int], field: Field) -> _Place:
+    def below(position: int) -> tuple[str, tuple[int, ...]]:
+        path, key = place(rows[position])
+        return f"{path}.{field.attribute}" if path else field.attribute, (*key, field.slot)
+
+    return below
+
+
+def _shared_prefix(a: _Column, b: _Column) -> _Column:
+    if list(map(len, a)) == list(map(len, b)):
+        return list(chain.from_iterable(a))
+    return [item for mine, other in zip(a, b, strict=True) for item in mine[: min(len(mine), len(other))]]
+
+
+def _joined(arrays: _Column) -> bytes:
+    held = [x for x in arrays if len(x)]
+    return np.concatenate(held).tobytes() if held else b""
+
+
+def _slots(bits: int) -> tuple[int, ...] | None:
+    return tuple(slot for slot in range(bits.bit_length()) if bits >> slot & 1) or None
+
+
+def _equal(old: Any, new: Any) -> bool:
+    return bool(old == new)
+
+
+def _same_floats(old: float, new: float) -> bool:
+    return struct.pack("<d", old) == struct.pack("<d", new)
+
+
+def _same_float_vectors(old: Sequence[float], new: Sequence[float]) -> bool:
+    return len(old) == len(new) and array("d", old).tobytes() == array("d", new).tobytes()
+
+
+def _same_bytes(old: Any, new: Any) -> bool:
+    """Whether two views hold the same bytes; views of the same memory are not read, large ones are compared in blocks."""
+    if old is None or new is None or len(old) != len(new):
+        return False
+    if len(old) <= _SMALL:
+        return bool(old == new)
+    x, y = np.frombuffer(old, np.uint8), np.frombuffer(new, np.uint8)
+    if x.__array_interface__["data"][0] == y.__array_interface__["data"][0]:
+        return True
+    return all(np.array_equal(x[start : start + _BLOCK], y[start : start + _BLOCK]) for start in range(0, len(x), _BLOCK))
+
+
+def _shown(value: Any) -> str:
+    """A value as one line of text, cut where it is long."""
+    if value is None:
+        return "absent"
+    if isinstance(value, (bytes, memoryview)):
+        head = bytes(value[:16])
+        if isinstance(value, bytes) and len(value) <= _SHOWN:
+            return repr(printable(value))
+        return f"{len(value)} bytes ({head.hex()}{'...' if len(value) > len(head) else ''})"
+    if isinstance(value, tuple):
+        items = ["none" if item is None else item if isinstance(item, str) else _shown(item) for item in value[:12]]
+        return f"({', '.join(items)}{f', ... {len(value)} in all' if len(value) > len(items) else ''})"
+    shown = value.name if hasattr(value, "name") and isinstance(value, int) else value if isinstance(value, str) else repr(value)
+    return printable(shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "...")

@@ -1,0 +1,213 @@
+"""Files: mapping the input, telling what a wrong file is, and replacing the output atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+from .container import Container
+from .verifier import IDENTIFIER
+
+_IOV = 512  # pieces per writev, below every system's limit
+
+
+@dataclass(eq=False)
+class Source:
+    """What a model was read from: the bytes, and for a file its path and the state it had."""
+
+    data: memoryview
+    container: Container
+    path: Path | None = None
+    stamp: tuple[int, int, int, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return len(self.data)
+
+    def check_unchanged(self) -> None:
+        """OutputError if the file was modified or replaced since it was read: its mapped bytes may be a mixture."""
+        if self.path is None or self.stamp is None:
+            return
+        try:
+            now = stamp_of(os.stat(self.path))
+        except OSError:
+            return  # removed: the mapping keeps the old bytes
+        if now[:2] == self.stamp[:2] and now != self.stamp:
+            raise OutputError(f"{self.path} changed while it was in use; nothing was written. Read it again")
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Device, inode, size and modification time."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def map_file(path: Path) -> tuple[memoryview, tuple[int, int, int, int]]:
+    """Map a file read-only. InputError if it is missing, not a regular file, empty, or unreadable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from None
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a directory, not a model file")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is not a regular file")
+        if status.st_size == 0:
+            raise InputError(f"{path} is empty")
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), stamp_of(status)
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+
+
+_MAGIC = (
+    (b"PK\x03\x04", "a zip archive; extract it first"), (b"\x1f\x8b", "gzip-compressed; decompress it first"),
+    (b"\x89HDF\r\n", "an HDF5 file (a Keras model, perhaps); convert it to TFLite first"), (b"\x7fELF", "an executable or library"),
+    (b"ARML0", "an ARM NN model"), (b"\x08\x03\x12", "probably an ONNX model"), (b"\x08", "probably a protocol buffer (ONNX or TensorFlow)"),
+)  # fmt: skip
+
+
+def check_format(data: memoryview, name: str) -> None:
+    """InputError with a guess at what the file is, unless it carries the identifier of TFLite files."""
+    head = bytes(data[:1024])
+    if head[4:8] == IDENTIFIER:
+        return
+    text = head.lstrip()
+    if head.startswith(b"version https://git-lfs"):
+        size = re.search(rb"\nsize (\d+)", head)
+        real = f" of a file of {int(size[1])} bytes" if size else ""
+        raise InputError(f"{name} is a Git LFS pointer{real}, not the file itself: run `git lfs pull`")
+    if head[8:12] == IDENTIFIER:
+        raise InputError(f"{name} is a size-prefixed flatbuffer; remove its first 4 bytes")
+    guess = next((what for magic, what in _MAGIC if head.startswith(magic)), None)
+    if guess is None and text[:1] in b"{[" and text:
+        guess = "a JSON file"
+    if guess is None and text[:1] == b"<":
+        guess = "an HTML or XML file; a download may have gone wrong"
+    if guess is None and head and all(c in b"\t\n\r\f\x1b" or c >= 32 for c in head):
+        guess = "a text file"
+    if guess is None and len(data) < 8:
+        guess = f"only {len(data)} bytes long"
+    if guess is None:
+        guess = f"something else: bytes 4 to 7 are {head[4:8]!r}, expected {IDENTIFIER!r}"
+    raise InputError(f"{name} is not a TFLite model but {guess}" if not guess.startswith("only") else f"{name} is not a TFLite model: {guess}")
+
+
+def replace_file(path: Path, pieces: Iterable[bytes | bytearray | memoryview], overwrite: bool, check: Callable[[memoryview], None]) -> int:
+    """Write the pieces to `path` atomically and durably; returns the number of bytes.
+
+    They go to a temporary file in the same folder, which `check` reads back before it takes the name. A symbolic link stays and its target is
+    replaced; permissions are those of the file replaced, or follow the umask. OutputError, and no file left behind, if anything fails.
+    """
+    target = Path(os.path.realpath(path))
+    mode = _target_mode(path, target, overwrite)
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(temporary, flags, 0o666)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot create a file in {target.parent} ({error.strerror})") from None
+    try:
+        try:
+            size = _write_all(descriptor, pieces)
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            _check_written(descriptor, size, check)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if overwrite:
+            os.replace(temporary, target)
+        else:
+            _link_new(temporary, target, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
+        raise
+    _sync_folder(target.parent)
+    return size
+
+
+def _target_mode(path: Path, target: Path, overwrite: bool) -> int | None:
+    """Permissions of the file to replace, None for a new one; OutputError if it must not or cannot be replaced."""
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise OutputError(f"{path} is not a regular file")
+    if not overwrite:
+        raise OutputError(f"{path} exists; replace it with overwrite=True (--force)")
+    return stat.S_IMODE(status.st_mode)
+
+
+def _write_all(descriptor: int, pieces: Iterable[bytes | bytearray | memoryview]) -> int:
+    total = 0
+    waiting = [memoryview(p) for p in pieces if len(p)]
+    while waiting:
+        batch = waiting[:_IOV]
+        done = os.writev(descriptor, batch) if hasattr(os, "writev") else os.write(descriptor, batch[0])
+        total += done
+        used = 0
+        while used < len(batch) and done >= len(batch[used]):
+            done -= len(batch[used])
+            used += 1
+        del waiting[:used]
+        if done:
+            waiting[0] = waiting[0][done:]
+    return total
+
+
+def _check_written(descriptor: int, size: int, check: Callable[[memoryview], None]) -> None:
+    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as written:
+        view = memoryview(written)
+        try:
+            check(view)
+        finally:
+            with contextlib.suppress(BufferError):
+                view.release()
+
+
+def _link_new(temporary: Path, target: Path, path: Path) -> None:
+    """Give a finished file its name without replacing a file that appeared meanwhile."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise OutputError(f"{path} exists; replace it with overwrite=True (--force)") from None
+    except OSError:  # file systems without hard links
+        os.replace(temporary, target)
+        return
+    os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable, where folders can be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,471 @@
+"""Graph -> the flatbuffer part of a file without the buffers' data: tables, vectors and strings, laid out parents first.
+
+Positions are counted from the end of the vtables, which come first in the file and are complete only when all tables are laid out. So each kind of
+table is laid out first and its bytes are emitted later, all tables of a kind at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
+from .._schema import UNIONS
+from ..errors import LossyWriteError, SerializeError
+from ..graph import Buffer, Model, Operator
+from .verifier import MAX_OFFSET, SIZES, Ints, plan, ranges
+
+Mask = npt.NDArray[np.bool_]
+
+# Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
+_NONE, _RAW = -(1 << 40), 1 << 40
+# Unsigned references for which 0 stands for none.
+_ZERO_IS_NONE = {("Tensor", "buffer"), ("Tensor", "external_buffer")}
+_VIEWS = {1: "u1", 2: "<u2", 4: "<u4", 8: "<u8"}
+
+
+class Group:
+    """All tables that one field of one batch of parents leads to, with their positions once laid out."""
+
+    __slots__ = ("name", "objects", "positions", "scope")
+
+    def __init__(self, name: str, objects: list[Any], scope: Ints) -> None:
+        self.name, self.objects, self.scope = name, objects, scope
+        self.positions: Ints = np.zeros(len(objects), np.int64)
+
+
+class Column:
+    """One field of a group: which rows store it, how wide it is inline, and what to put there."""
+
+    __slots__ = ("at", "emit", "rows", "size", "slot")
+
+    def __init__(self, slot: int, size: int, rows: Mask, emit: Callable[[Out, Ints], None]) -> None:
+        self.slot, self.size, self.rows, self.emit = slot, size, rows, emit
+
+
+class Out:
+    """The bytes being emitted, with views of each width; positions given to its users are already absolute."""
+
+    __slots__ = ("base", "bytes", "views")
+
+    def __init__(self, size: int, base: int) -> None:
+        self.bytes, self.base = np.zeros(-(-size // 16) * 16, np.uint8), base
+        self.views = {width: self.bytes.view(kind) for width, kind in _VIEWS.items()}
+
+    def put(self, at: Ints, values: Any, width: int) -> None:
+        self.views[width][at >> width.bit_length() - 1] = values
+
+    def link(self, at: Ints, target: Ints) -> None:
+        """Write forward offsets; both positions are relative."""
+        self.views[4][at + self.base >> 2] = target - at
+
+
+class Layout:
+    """Lays out a model. After `run`: `size` bytes, to be had from `emit`; then `inline` and `outside` data have to follow."""
+
+    def __init__(self, model: Model, drop_unknown: bool) -> None:
+        self.model, self.drop_unknown = model, drop_unknown
+        self.cursor = 0
+        self.vtables: dict[bytes, int] = {}
+        self.vtable_bytes = bytearray()
+        self.emitters: list[Callable[[Out], None]] = []
+        self.lost: list[tuple[Any, str]] = []
+        self.index = _Index(model)
+        # Set by the buffers' group: inline data in file order with the positions of the fields that point to it, and data kept outside.
+        self.inline: list[memoryview] = []
+        self.inline_at: Ints = np.zeros(0, np.int64)
+        self.outside: list[memoryview] = []
+        self.outside_at: list[Callable[[Out, list[int]], None]] = []
+        self.move_outside = False
+
+    def run(self) -> Layout:
+        total = sum(len(b.data) for b in self.model.buffers if b.data is not None and not b.out_of_line)
+        self.move_outside = total > MAX_OFFSET - (1 << 26)
+        self.root = Group("Model", [self.model], np.full(1, -1, np.int64))
+        queue = [self.root]
+        for group in queue:
+            queue += self._lay_out(group)
+        if self.lost and not self.drop_unknown:
+            raise LossyWriteError(_lost_message(self.model, self.lost))
+        self.base = -(-(8 + len(self.vtable_bytes)) // 16) * 16
+        self.size = self.base + self.cursor
+        return self
+
+    def emit(self) -> Out:
+        """The bytes of the flatbuffer up to the buffers' data; offsets to that data are left to the caller."""
+        out = Out(self.size, self.base)
+        vtables = np.frombuffer(bytes(self.vtable_bytes), np.uint8)
+        out.bytes[8 : 8 + len(vtables)] = vtables
+        out.bytes[:8] = np.frombuffer(struct.pack("<I4s", int(self.root.positions[0]) + self.base, b"TFL3"), np.uint8)
+        for emit in self.emitters:
+            emit(out)
+        return out
+
+    # ---- tables ----
+
+    def _lay_out(self, group: Group) -> list[Group]:
+        """Assign positions to the tables of a group and to what their vectors hold; returns the groups of their sub-tables."""
+        objects = group.objects
+        present = self._present(group)
+        children: list[Group] = []
+        columns: list[Column] = []
+        later: list[Callable[[], None]] = []
+        for field in plan(group.name).fields:
+            values = list(map(getattr(class_of(group.name), field.attribute).__get__, objects))
+            explicit = (present >> field.slot & 1).astype(bool)
+            if group.name == "Buffer" or (group.name == "Operator" and field.name.startswith("large_")):
+                columns += self._outside_field(group, field, values, explicit, later)
+            elif field.kind == "scalar":
+                columns.append(self._scalar(group, field, values, explicit))
+            elif field.kind == "union":
+                columns += self._union(group, field, values, (present >> field.slot - 1 & 1).astype(bool), children)
+            elif field.kind == "table":
+                columns.append(self._child(group, field, values, children))
+            else:
+                columns.append(self._vector(group, field, values, explicit, children, later))
+        self._place(group, [c for c in columns if c.rows.any()])
+        for step in later:
+            step()
+        return children
+
+    def _present(self, group: Group) -> Ints:
+        bits = list(map(Table._present.__get__, group.objects))  # type: ignore[attr-defined]
+        known = plan(group.name).known
+        for value in set(bits):
+            if value & ~known:
+                what = "a deprecated field that cannot be decoded" if value & UNREADABLE else "a field newer than the schema"
+                self.lost += [(o, f"{group.name} has {what}") for o, b in zip(group.objects, bits, strict=True) if b == value]
+        return np.array([b & known for b in bits] if self.lost else bits, np.int64)
+
+    def _place(self, group: Group, columns: list[Column]) -> None:
+        """Give every table its place: one vtable per set of stored fields, wide fields first, tables of 8-byte fields at 4 mod 8."""
+        count = len(group.objects)
+        key = np.zeros(count, np.int64)
+        for i, column in enumerate(columns):
+            key |= column.rows.astype(np.int64) << i
+        distinct, inverse = np.unique(key, return_inverse=True)
+        inverse = inverse.reshape(-1)
+        unit = 8 if any(c.size == 8 for c in columns) else 4
+        offsets = np.zeros((len(distinct), max(len(columns), 1)), np.int64)
+        strides, vtables = np.zeros(len(distinct), np.int64), np.zeros(len(distinct), np.int64)
+        for row, bits in enumerate(distinct.tolist()):
+            end, slots = 4, [0] * 64
+            for i in sorted((i for i in range(len(columns)) if bits >> i & 1), key=lambda i: -columns[i].size):
+                offsets[row, i] = slots[columns[i].slot] = end
+                end += columns[i].size
+            strides[row] = -(-end // unit) * unit
+            used = max((s + 1 for s in range(64) if slots[s]), default=0)
+            vtables[row] = self._vtable(struct.pack(f"<{used + 2}H", 4 + 2 * used, end, *slots[:used]))
+        if unit == 8:
+            self.cursor += (4 - self.cursor) % 8
+        sizes = strides[inverse]
+        positions = self.cursor + np.cumsum(sizes) - sizes
+        self.cursor += int(sizes.sum())
+        group.positions = positions
+
+        def emit(out: Out) -> None:
+            out.put(positions + out.base, positions + out.base - (vtables[inverse] + 8), 4)
+            for i, column in enumerate(columns):
+                rows = column.rows
+                at = positions + offsets[inverse, i]
+                column.emit(out, at if rows.all() else at[rows])
+
+        self.emitters.append(emit)
+
+    def _vtable(self, data: bytes) -> int:
+        """Position of a vtable, shared with all tables of the same layout."""
+        if data not in self.vtables:
+            self.vtables[data] = len(self.vtable_bytes)
+            self.vtable_bytes += data
+        return self.vtables[data]
+
+    # ---- fields ----
+
+    def _scalar(self, group: Group, field: Field, values: list[Any], explicit: Mask) -> Column:
+        size = SIZES[field.type]
+        default = field.default
+        if field.refers_to:
+            numbers = self._references(group, field, values, group.scope)
+        elif values.count(default) == len(values):
+            numbers = np.full(len(values), default)
+        else:
+            numbers = np.array(values, "?" if field.type == "bool" else field.type)
+        rows = (numbers != default) | explicit
+        stored = numbers[rows].astype("u1" if field.type == "bool" else field.type)
+        return Column(field.slot, size, rows, lambda out, at: out.put(at + out.base, stored.view(_VIEWS[size]), size))
+
+    def _child(self, group: Group, field: Field, values: list[Any], children: list[Group]) -> Column:
+        rows = np.array([v is not None for v in values])
+        child = Group(field.type, [v for v in values if v is not None], group.scope[rows])
+        if child.objects:
+            children.append(child)
+        return Column(field.slot, 4, rows, lambda out, at: out.link(at, child.positions))
+
+    def _union(self, group: Group, field: Field, values: list[Any], explicit: Mask, children: list[Group]) -> list[Column]:
+        numbers = {name: number for number, name in UNIONS[field.type].items()}
+        types = np.zeros(len(values), np.uint8)
+        by_type: dict[int, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is None:
+                continue
+            if isinstance(value, OpaqueUnion):
+                if value.has_table:
+                    self.lost.append((group.objects[row], f"{group.name}.{field.attribute} is of type {value.type}, newer than the schema"))
+                else:
+                    types[row] = value.type
+                continue
+            number = numbers.get(table_name(type(value)))
+            if number is None:
+                raise SerializeError(f"{path_of(self.model, group.objects[row])}.{field.attribute}: {type(value).__name__} is no member")
+            types[row] = number
+            by_type.setdefault(number, []).append(row)
+        members: list[tuple[Ints, Group]] = []
+        for number in sorted(by_type):
+            rows = np.array(by_type[number])
+            child = Group(UNIONS[field.type][number], [values[r] for r in by_type[number]], group.scope[rows])
+            members.append((rows, child))
+            children.append(child)
+        has_table = np.zeros(len(values), bool)
+        for rows, _ in members:
+            has_table[rows] = True
+        typed = (types != 0) | explicit
+        targets = np.zeros(len(values), np.int64)
+
+        def link(out: Out, at: Ints) -> None:
+            for rows, child in members:
+                targets[rows] = child.positions
+            out.link(at, targets[has_table])
+
+        stored = types[typed]
+        return [
+            Column(field.slot - 1, 1, typed, lambda out, at: out.put(at + out.base, stored, 1)),
+            Column(field.slot, 4, has_table, link),
+        ]
+
+    def _vector(
+        self, group: Group, field: Field, values: list[Any], explicit: Mask, children: list[Group], later: list[Callable[[], None]]
+    ) -> Column:
+        """A vector or string: its place is assigned after the tables of the group, since offsets only point forward."""
+        blob = field.kind == "string" or field.type == "uint8" and field.kind == "vector"
+        if blob:
+            rows = np.array([v is not None for v in values])
+            kept = [v for v in values if v is not None]
+            count = np.array(list(map(len, kept)), np.int64)
+        else:
+            lengths = np.array(list(map(len, values)), np.int64)
+            rows = (lengths > 0) | explicit
+            kept, count = values, lengths[rows]
+        starts = np.zeros(len(count), np.int64)
+        child: Group | None = None
+        flat: Any = None
+        if field.kind == "tables":
+            child = Group(field.type, list(chain.from_iterable(kept)), self._child_scope(group, field, np.repeat(group.scope[rows], count)))
+            if child.objects:
+                children.append(child)
+        elif not blob:
+            flat = self._flatten(group, field, kept, np.repeat(group.scope[rows], count))
+
+        def place() -> None:
+            if blob:
+                starts[:] = self._place_blobs(kept, count, field)
+                return
+            starts[:] = self._place_elements(count, 4 if child else SIZES[field.type])
+            self.emitters.append(lambda out: _emit_elements(out, starts, count, flat, child))
+
+        later.append(place)
+        return Column(field.slot, 4, rows, lambda out, at: out.link(at, starts))
+
+    def _child_scope(self, group: Group, field: Field, inherited: Ints) -> Ints:
+        if field.type == "SubGraph":
+            return np.arange(len(inherited))
+        if field.type == "SignatureDef":
+            indices = [self.index.codes.get(s.subgraph, -1) for s in self.model.signature_defs]
+            return np.array([i if 0 <= i < len(self.model.subgraphs) else -1 for i in indices], np.int64)
+        return inherited
+
+    def _flatten(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Any:
+        """All elements of a vector field, concatenated, in the type they are stored in."""
+        if field.refers_to:
+            return self._references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
+        if (group.name, field.name) in ARRAYS:
+            kept = [v for v in values if len(v)]
+            return np.concatenate(kept) if kept else np.empty(0, field.type)
+        flat = list(chain.from_iterable(values))
+        return np.array(flat, "u1" if field.type == "bool" else field.type)
+
+    def _place_elements(self, count: Ints, size: int) -> Ints:
+        """Places for vectors of 2-, 4- or 8-byte elements, their length words first; 8-byte elements are aligned to 8."""
+        if size == 8:
+            self.cursor += (4 - self.cursor) % 8
+            sizes = 8 * (count + 1)
+        else:
+            sizes = 4 + (size * count + 3 & ~3)
+        starts = self.cursor + np.cumsum(sizes) - sizes
+        self.cursor += int(sizes.sum())
+        return starts
+
+    def _place_blobs(self, blobs: list[bytes], count: Ints, field: Field) -> Ints:
+        """Places for strings and byte vectors, with a zero behind strings; their bytes are joined and emitted at once."""
+        align = max(field.align, 4)
+        tail = 1 if field.kind == "string" else 0
+        parts: list[bytes] = []
+        begin = self.cursor = self.cursor + (-self.cursor) % 4
+        starts = []
+        for blob, length in zip(blobs, count.tolist(), strict=True):
+            if align > 4:
+                gap = (-(self.cursor + 4)) % align
+                parts.append(bytes(gap))
+                self.cursor += gap
+            starts.append(self.cursor)
+            fill = tail + (-(length + tail)) % 4
+            parts += (length.to_bytes(4, "little"), blob, _ZEROS[fill])
+            self.cursor += 4 + length + fill
+        joined = b"".join(parts)
+
+        def emit(out: Out) -> None:
+            out.bytes[begin + out.base : begin + out.base + len(joined)] = np.frombuffer(joined, np.uint8)
+
+        self.emitters.append(emit)
+        return np.array(starts, np.int64)
+
+    # ---- references ----
+
+    def _references(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Ints:
+        """Indices of objects; SerializeError for objects that are not in the list that indices count in."""
+        try:
+            codes = np.array(list(map(self.index.codes.__getitem__, values)), np.int64)
+        except KeyError as error:
+            raise SerializeError(self._foreign(group, field, error.args[0])) from None
+        kind = field.refers_to
+        if kind == "ExternalBuffer.id":
+            return np.array([0 if v is None else v.index if isinstance(v, Dangling) else v.id for v in values], np.int64)
+        none, raw = codes == _NONE, codes > _RAW >> 1
+        own = ~(none | raw)
+        if kind == "Tensor":
+            local = codes - np.where(scope >= 0, self.index.bases[scope], 0) if len(self.index.bases) else codes
+            inside = (scope >= 0) & (local >= 0) & (local < (self.index.counts[scope] if len(self.index.counts) else 0))
+            if (own & ~inside).any():
+                raise SerializeError(self._foreign(group, field, values[int(np.flatnonzero(own & ~inside)[0])]))
+            codes = np.where(own, local, codes)
+        if none.any() and field.type.startswith("u") and (group.name, field.name) not in _ZERO_IS_NONE:
+            where = [o for o in group.objects if getattr(o, field.attribute) is None][0]
+            raise SerializeError(f"{path_of(self.model, where)}.{field.attribute} is None, and the format has no way to say so")
+        return np.where(none, 0 if field.type.startswith("u") else -1, np.where(raw, codes - _RAW, codes))
+
+    def _foreign(self, group: Group, field: Field, value: Any) -> str:
+        held = ((o, getattr(o, field.attribute)) for o in group.objects)
+        owner = next(o for o, v in held if v is value or (isinstance(v, list) and any(x is value for x in v)))
+        lists = {"Tensor": "the tensors of its subgraph", "Buffer": "model.buffers", "OperatorCode": "model.operator_codes"}
+        kind = field.refers_to.partition(".")[0]
+        text = f" {value.name_str!r}" if kind == "Tensor" and hasattr(value, "name_str") else ""
+        return f"{path_of(self.model, owner)}.{field.attribute}: {type(value).__name__}{text} is not in {lists.get(kind, 'the model')}; add it there"
+
+    # ---- buffers and large custom options ----
+
+    def _outside_field(self, group: Group, field: Field, values: list[Any], explicit: Mask, later: list[Callable[[], None]]) -> list[Column]:
+        """Fields of data that may lie outside the flatbuffer: Buffer.data, offset and size, and large custom options."""
+        views = [self._outside_view(o) for o in group.objects]
+        moved = np.array([v is not None for v in views])
+        if field.name == "data":
+            rows = np.array([v is not None for v in values]) & ~moved
+            self.inline = [v for v, keep in zip(values, rows.tolist(), strict=True) if keep]
+
+            def remember(out: Out, at: Ints) -> None:
+                self.inline_at = at
+
+            return [Column(field.slot, 4, rows, remember)]
+        numbers = np.array(values, np.uint64)
+        stale = (numbers > 1) & ~moved if field.name.endswith("offset") else np.zeros(len(values), bool)
+        self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in np.flatnonzero(stale).tolist()]
+        rows = (numbers != 0) | explicit | moved
+        first = len(self.outside)
+        if field.name.endswith("offset"):
+            self.outside += [v for v in views if v is not None]
+        elif moved.any():
+            numbers[moved] = [len(v) for v in views if v is not None]
+        is_offset, kept, is_moved = field.name.endswith("offset"), numbers[rows], moved[rows]
+
+        def emit(out: Out, at: Ints) -> None:
+            out.put(at + out.base, kept, 8)
+            if is_offset and is_moved.any():
+                absolute = at[is_moved] + out.base
+                self.outside_at.append(lambda final, offsets: final.put(absolute, offsets[first : first + len(absolute)], 8))
+
+        return [Column(field.slot, 8, rows, emit)]
+
+    def _outside_view(self, holder: Any) -> memoryview | None:
+        if isinstance(holder, Operator):
+            return holder.large_custom_options
+        assert isinstance(holder, Buffer)
+        if holder.data is None or not (holder.out_of_line or (self.move_outside and len(holder.data))):
+            return None
+        return holder.data
+
+
+_ZEROS = [bytes(n) for n in range(17)]
+
+
+class _Index:
+    """Position of every object that others refer to; tensors count through all subgraphs."""
+
+    def __init__(self, model: Model) -> None:
+        codes: dict[Any, int] = {None: _NONE}
+        lists: list[tuple[str, list[Any]]] = [
+            ("buffers", model.buffers), ("operator_codes", model.operator_codes), ("subgraphs", model.subgraphs),
+            ("external_buffers", model.external_buffers), ("external_buffer_groups", model.external_buffer_groups),
+            ("tensors", list(model.tensors())),
+        ]  # fmt: skip
+        for name, items in lists:
+            before = len(codes)
+            codes.update(zip(items, range(len(items)), strict=True))
+            if len(codes) != before + len(items):
+                raise SerializeError(f"model: the same object is listed twice in {name}")
+        self.codes = _Codes(codes)
+        self.counts = np.array([len(s.tensors) for s in model.subgraphs], np.int64)
+        self.bases = np.cumsum(self.counts) - self.counts
+
+
+class _Codes(dict[Any, int]):
+    """Object -> code; placeholders answer with the index they stand for."""
+
+    def __missing__(self, key: Any) -> int:
+        if isinstance(key, Dangling):
+            return _RAW + key.index
+        raise KeyError(key)
+
+
+def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group | None) -> None:
+    if not len(starts):
+        return
+    out.put(starts + out.base, count, 4)
+    if child is not None:
+        at = ranges(starts + 4, count, 4)
+        if len(at):
+            out.link(at, child.positions)
+        return
+    size = flat.dtype.itemsize
+    at = ranges(starts + 4, count, size)
+    if len(at):
+        out.put(at + out.base, flat.view(_VIEWS[size]), size)
+
+
+def path_of(model: Model, wanted: Any) -> str:
+    """Where in the model a table is; for messages only, since it searches."""
+    return next((path for path, table in walk(model) if table is wanted), type(wanted).__name__)
+
+
+def _lost_message(model: Model, lost: list[tuple[Any, str]]) -> str:
+    def lines() -> Iterator[str]:
+        wanted = {id(o): what for o, what in lost}
+        for path, table in walk(model):
+            if id(table) in wanted:
+                yield f"{path}: {wanted[id(table)]}"
+
+    found = list(lines())
+    shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+    return f"{shown}. A rebuild would lose this. Make a change that keeps sizes, or allow the loss with drop_unknown (--drop-unknown)"

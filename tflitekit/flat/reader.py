@@ -1,0 +1,305 @@
+"""Verified batches -> Model.
+
+First an object is made for every table, then each field is decoded for all tables of a batch at once and stored by the slot descriptors, past the
+checks of assignment: a broken model has to load as it is.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, class_of, enum_class
+from ..graph import Buffer, Model, Operator, dangling
+from .verifier import SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
+
+_SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """Keep the garbage collector from scanning half-built graphs; it goes on as before."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def decode(data: memoryview) -> tuple[Model, Verifier]:
+    """Verify a file and decode it. Returns the model (without source) and the verifier run, whose `end` is the end of the flatbuffer."""
+    verifier = Verifier(data)
+    with paused_gc():
+        model = _Reader(verifier).read()
+    return model, verifier
+
+
+def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterable[Any]) -> None:
+    deque(map(getattr(cls, attribute).__set__, objects, values), maxlen=0)
+
+
+class _Reader:
+    def __init__(self, verifier: Verifier) -> None:
+        self.batches = verifier.run()
+        self.raw: Bytes = verifier.bytes
+        self.scopes: dict[int, Ints] = {}
+        self.placeholders: dict[tuple[str, int, int], Any] = {}
+        self.pools: dict[str, list[Any]] = {}
+
+    def read(self) -> Model:
+        for batch in self.batches:
+            cls = class_of(batch.name)
+            batch.objects = list(map(cls.__new__, repeat(cls, batch.count)))
+        model: Model = self.batches[0].objects[0]
+        self._make_pools()
+        for batch in self.batches:
+            masks = batch.masks
+            values = repeat(masks[0]) if len(masks) == 1 else map(masks.__getitem__, batch.inv.tolist())
+            cls = class_of(batch.name)
+            _store(batch.objects, cls, "_present", values)
+            for field in plan(batch.name).fields:
+                _store(batch.objects, cls, field.attribute, self._column(batch, cls, field))
+        self._finish(model)
+        return model
+
+    # ---- what indices refer to ----
+
+    def _make_pools(self) -> None:
+        root = self.batches[0]
+        slots = {f.name: f.slot for f in plan("Model").fields}
+        for kind, name in (
+            ("Buffer", "buffers"), ("OperatorCode", "operator_codes"), ("SubGraph", "subgraphs"), ("ExternalBufferGroup", "external_buffer_groups"),
+            ("ExternalBuffer", "external_buffers"),
+        ):  # fmt: skip
+            batch = root.children.get(slots[name])
+            self.pools[kind] = [*(batch.objects if batch else ()), None]
+        subgraphs = root.children.get(slots["subgraphs"])
+        slot = plan("SubGraph").fields[0].slot
+        tensors = subgraphs.children.get(slot) if subgraphs else None
+        self.pools["Tensor"] = [*(tensors.objects if tensors else ()), None]
+        self.tensor_counts = subgraphs.vectors[slot][1] if subgraphs else np.zeros(0, np.int64)
+        self.tensor_bases = np.cumsum(self.tensor_counts) - self.tensor_counts
+
+    def _scope(self, batch: Batch) -> Ints:
+        """The subgraph that the tensor indices of each row are relative to; -1 where there is none."""
+        found = self.scopes.get(id(batch))
+        if found is not None:
+            return found
+        parent, via = batch.parent, batch.via
+        if parent is None or via is None:
+            scope = np.full(batch.count, -1, np.int64)
+        elif batch.name == "SubGraph":
+            scope = np.arange(batch.count)
+        elif batch.name == "SignatureDef":
+            scope = self._numbers(batch, next(f for f in plan(batch.name).fields if f.refers_to))
+            scope = np.where(scope < len(self.tensor_counts), scope, -1)
+        elif via.kind == "tables":
+            scope = np.repeat(self._scope(parent), parent.vectors[via.slot][1])
+        elif via.kind == "table":
+            scope = self._scope(parent)[parent.child_rows[via.slot]]
+        else:
+            rows = next(rows for rows, member in parent.unions[via.slot][1].values() if member is batch)
+            scope = self._scope(parent)[rows]
+        self.scopes[id(batch)] = scope
+        return scope
+
+    def _refer(self, field: Field, indices: Ints, scope: Ints | None) -> list[Any]:
+        """The objects that indices stand for: None for -1, a placeholder where there is no such object."""
+        if field.refers_to == "ExternalBuffer.id":
+            return self._external(indices)
+        kind = field.refers_to
+        pool = self.pools[kind]
+        if kind == "Tensor" and scope is not None and len(self.tensor_counts):
+            inside = (indices >= 0) & (scope >= 0)
+            inside &= indices < self.tensor_counts[scope]
+            where = np.where(inside, indices + self.tensor_bases[scope], -1)
+        else:
+            inside = (indices >= 0) & (indices < len(pool) - 1)
+            where = np.where(inside, indices, -1)
+        found = list(map(pool.__getitem__, where.tolist()))
+        if not inside.all():
+            empty_sentinel = kind == "Buffer" and len(pool) == 1
+            for i in np.flatnonzero(~inside & (indices != -1)).tolist():
+                if not (empty_sentinel and indices[i] == 0):
+                    found[i] = self._placeholder(kind, int(scope[i]) if scope is not None else -1, int(indices[i]))
+        return found
+
+    def _placeholder(self, kind: str, scope: int, index: int) -> Any:
+        key = kind, scope, index
+        if key not in self.placeholders:
+            self.placeholders[key] = dangling(kind, index)
+        return self.placeholders[key]
+
+    def _external(self, ids: Ints) -> list[Any]:
+        if not ids.any():
+            return [None] * len(ids)
+        id_field = plan("ExternalBuffer").fields[0]
+        batch = next((b for b in self.batches if b.name == "ExternalBuffer"), None)
+        known = dict(zip(self._numbers(batch, id_field).tolist(), batch.objects, strict=True)) if batch else {}
+        known[0] = None
+        return [known[i] if i in known else self._placeholder("ExternalBuffer", -1, i) for i in ids.tolist()]
+
+    # ---- columns ----
+
+    def _column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
+        """The values of one field for all tables of a batch."""
+        if field.kind == "scalar":
+            return self._scalars(batch, cls, field)
+        if field.kind == "table":
+            return _scatter(batch.count, batch.child_rows.get(field.slot), batch.children.get(field.slot))
+        if field.kind == "union":
+            return self._unions(batch, field)
+        start, count = batch.vectors[field.slot]
+        if field.kind == "tables":
+            child = batch.children.get(field.slot)
+            return _split(child.objects if child else [], count)
+        if not count.any():
+            return self._all_empty(batch, cls, field)
+        if field.refers_to:
+            scope = np.repeat(self._scope(batch), count) if field.refers_to == "Tensor" else None
+            return _split(self._refer(field, self._elements(field, start, count), scope), count)
+        if field.type == "uint8":
+            return self._blobs(batch, field, start, count)
+        if (batch.name, field.name) in ARRAYS:
+            return self._arrays(field, start, count)
+        flat: list[Any] = self._elements(field, start, count).tolist()
+        if field.enum:
+            kind = enum_class(field.enum)
+            flat = [kind(v) for v in flat]
+        return map(tuple, _split(flat, count))
+
+    def _all_empty(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
+        """Values of a vector that is absent or empty everywhere."""
+        if field.refers_to:
+            return [[] for _ in range(batch.count)]
+        if field.kind == "string" or field.type == "uint8":
+            start, count = batch.vectors[field.slot]
+            return self._blobs(batch, field, start, count)
+        return repeat(_read_only(absent_value(cls, field)))
+
+    def _numbers(self, batch: Batch, field: Field) -> Ints:
+        """A scalar field as numbers, defaults filled in."""
+        rows, at = batch.at(field.slot)
+        size = SIZES[field.type]
+        views = {1: self.raw.u8, 2: self.raw.u16, 4: self.raw.u32, 8: self.raw.u64}
+        kind = "?" if field.type == "bool" else field.type
+        stored = views[size][at >> _SHIFT[size]].view("u1" if kind == "?" else kind)
+        if isinstance(rows, slice) and len(at) == batch.count:
+            return stored
+        values = np.full(batch.count, field.default, stored.dtype)
+        values[rows] = stored
+        return values
+
+    def _scalars(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
+        if batch.uniform and not batch.offsets[0, field.slot] and not field.refers_to:
+            return repeat(absent_value(cls, field))
+        numbers = self._numbers(batch, field)
+        if field.refers_to:
+            return self._refer(field, numbers.astype(np.int64), self._scope(batch) if field.refers_to == "Tensor" else None)
+        values: list[Any] = (numbers != 0).tolist() if field.type == "bool" else numbers.tolist()
+        if field.enum:
+            kind = enum_class(field.enum)
+            members = {v: kind(v) for v in set(values)}
+            return map(members.__getitem__, values)
+        return values
+
+    def _elements(self, field: Field, start: Ints, count: Ints) -> Any:
+        """All elements of one vector field, concatenated. 8-byte elements need not be aligned to more than 4."""
+        size = SIZES[field.type]
+        at = ranges(start, count, size)
+        if size == 8:
+            at >>= 2
+            words = np.stack([self.raw.u32[at], self.raw.u32[at + 1]], axis=1)
+            return words.reshape(-1).view(field.type)
+        view = {1: self.raw.u8, 2: self.raw.u16, 4: self.raw.u32}[size]
+        flat = view[at >> _SHIFT[size]]
+        return flat != 0 if field.type == "bool" else flat.view(field.type)
+
+    def _arrays(self, field: Field, start: Ints, count: Ints) -> Iterable[Any]:
+        """Read-only arrays, one per table, that share one array of all elements."""
+        flat = _read_only(self._elements(field, start, count))
+        if int(count.min()) == 1 == int(count.max()):
+            return iter(flat[:, None])
+        empty = flat[:0]
+        ends = np.cumsum(count)
+        pairs = zip((ends - count).tolist(), ends.tolist(), strict=True)
+        return [flat[a:b] if b > a else empty for a, b in pairs]
+
+    def _blobs(self, batch: Batch, field: Field, start: Ints, count: Ints) -> Iterable[Any]:
+        """Bytes of strings and byte vectors, None where absent; the data of buffers stays a view of the file."""
+        data = self.raw.data
+        pairs = zip(start.tolist(), (start + count).tolist(), strict=True)
+        if batch.name == "Buffer":
+            return [data[a:b] if a else None for a, b in pairs]
+        return [bytes(data[a:b]) if a else None for a, b in pairs]
+
+    def _unions(self, batch: Batch, field: Field) -> Iterable[Any]:
+        types, members = batch.unions[field.slot]
+        values: list[Any] = [None] * batch.count
+        known = np.zeros(batch.count, bool)
+        for rows, child in members.values():
+            known[rows] = True
+            for row, made in zip(rows.tolist(), child.objects, strict=True):
+                values[row] = made
+        has_table = np.zeros(batch.count, bool)
+        has_table[batch.at(field.slot)[0]] = True
+        for row in np.flatnonzero(~known & ((types != 0) | has_table)).tolist():
+            values[row] = OpaqueUnion(int(types[row]), bool(has_table[row]))
+        return values
+
+    # ---- what lies outside the tables ----
+
+    def _finish(self, model: Model) -> None:
+        object.__setattr__(model, "source", None)
+        for subgraph in model.subgraphs:
+            _store(subgraph.tensors, class_of("Tensor"), "_subgraph", repeat(subgraph))
+        _store(model.buffers, Buffer, "out_of_line", repeat(False))
+        for buffer in model.buffers:
+            if buffer.data is None and buffer.offset > 1:
+                view = self._outside(buffer.offset, buffer.size)
+                if view is not None:
+                    object.__setattr__(buffer, "data", view)
+                    object.__setattr__(buffer, "out_of_line", True)
+        for subgraph in model.subgraphs:
+            operators = subgraph.operators
+            _store(operators, Operator, "large_custom_options", repeat(None))
+            for operator in operators:
+                if operator.large_custom_options_offset > 1:
+                    view = self._outside(operator.large_custom_options_offset, operator.large_custom_options_size)
+                    object.__setattr__(operator, "large_custom_options", view)
+
+    def _outside(self, offset: int, size: int) -> memoryview | None:
+        """The bytes at an absolute file offset, None where they are not all there."""
+        return self.raw.data[offset : offset + size] if offset + size <= self.raw.size else None
+
+
+def _read_only(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    return value
+
+
+def _scatter(count: int, rows: Any, child: Batch | None) -> Iterable[Any]:
+    """Sub-tables in the rows that have one, None elsewhere."""
+    if child is None:
+        return repeat(None)
+    if isinstance(rows, slice):
+        return child.objects
+    values: list[Any] = [None] * count
+    for row, made in zip(rows.tolist(), child.objects, strict=True):
+        values[row] = made
+    return values
+
+
+def _split(flat: list[Any], count: Ints) -> Iterable[list[Any]]:
+    """Cut a concatenation into lists of the given lengths."""
+    ends = np.cumsum(count)
+    return [flat[a:b] for a, b in zip((ends - count).tolist(), ends.tolist(), strict=True)]

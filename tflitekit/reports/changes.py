@@ -1,0 +1,41 @@
+"""The `diff` report and its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..diff import Change
+from ..graph import Model
+from .report import Column, Report, Table
+from .values import Facts, Places, change_pair, file_facts, plural, text_of
+
+
+def changes_facts(a: Model, b: Model, changes: Sequence[Change]) -> Facts:
+    """How model B differs from model A.
+
+    a, b     the files: path (null without a file), name, size in bytes
+    equal    whether there is no change
+    changes  path, old, new; null means absent. References are paths, tables have their name as `table`, bytes are summarised as bytes (length),
+             differing (count) and first (position of the first difference), vectors of more than 64 elements as elements, differing, first.
+    """
+    places = Places(a), Places(b)
+    found = []
+    for change in changes:
+        old, new = change_pair(change.old, change.new, *places)
+        found.append({"path": change.path, "old": old, "new": new})
+    return {"a": file_facts(a), "b": file_facts(b), "equal": not changes, "changes": found}
+
+
+def changes_report(facts: Facts) -> Report:
+    """A table of the changes."""
+    count = "no differences" if facts["equal"] else plural(len(facts["changes"]), "difference")
+    report = Report(f"{facts['a']['name']} -> {facts['b']['name']}: {count}")
+    if facts["changes"]:
+        table = Table("", [
+            Column("path", style="name"),
+            Column("old", priority=8, own_line=True, style="old"),
+            Column("new", priority=9, own_line=True, style="new"),
+        ])  # fmt: skip
+        table.rows += [[c["path"], text_of(c["old"]), text_of(c["new"])] for c in facts["changes"]]
+        report.sections.append(table)
+    return report

@@ -1,0 +1,182 @@
+"""Facts of a model as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .. import types
+from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
+from .facts_tensors import stored_bytes, tensor_facts
+from .values import Facts, Places, file_facts
+
+
+def summary_facts(model: Model) -> Facts:
+    """What is in a model.
+
+    file                 path (null without a file), name, size in bytes
+    version              of the schema
+    description          text or null
+    min_runtime_version  text of that metadata entry, or null
+    subgraphs            index, name, tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null for a missing tensor)
+    signatures           key, subgraph (index), inputs, outputs (each: name, tensor index)
+    operators            name, custom, version, count; most frequent first
+    metadata             name, bytes
+    constants            bytes (each buffer counted once), external_bytes, metadata_bytes, unused_bytes (buffers that nothing refers to),
+                         by_type: type (of the first tensor that uses a buffer), tensors, buffers, bytes
+    quantization         tensors, quantized (counts), groups: kind, type, constants, constant_bytes, activations
+    container            what lies around the model: see `container_facts`; null for a model that is not from a file
+    """
+    places = Places(model)
+    return {
+        "file": file_facts(model),
+        "version": model.version,
+        "description": None if model.description is None else types.text(model.description),
+        "min_runtime_version": _min_runtime_version(model),
+        "subgraphs": [_subgraph(model, number, places) for number in range(len(model.subgraphs))],
+        "signatures": [_signature(signature, places) for signature in model.signature_defs],
+        "operators": _operators(model),
+        "metadata": [{"name": types.text(m.name), "bytes": _length(m.buffer)} for m in model.metadata],
+        "constants": _constants(model),
+        "quantization": _quantization(model),
+        "container": container_facts(model),
+    }
+
+
+def container_facts(model: Model) -> Facts | None:
+    """What lies around the flatbuffer in the file.
+
+    body_end       first byte behind the flatbuffer
+    offset_bytes   data of buffers that are kept behind it
+    zip            start, end, names of a zip archive of associated files; or null
+    padding        zero bytes
+    unexplained    start, end of bytes that nothing refers to; or null
+    """
+    container = None if model.source is None else model.source.container
+    if container is None:
+        return None
+    archive, unexplained = container.zip_range, container.unexplained
+    return {
+        "body_end": container.body_end,
+        "offset_bytes": container.out_of_line_bytes,
+        "zip": None if archive is None else {"start": archive[0], "end": archive[1], "names": list(container.zip_names)},
+        "padding": container.padding,
+        "unexplained": None if unexplained is None else {"start": unexplained[0], "end": unexplained[1]},
+    }
+
+
+def _length(buffer: Buffer | None) -> int | None:
+    return None if buffer is None else len(buffer.data or b"")
+
+
+def _min_runtime_version(model: Model) -> str | None:
+    for metadata in model.metadata:
+        if metadata.name == b"min_runtime_version" and metadata.buffer is not None:
+            return types.text(bytes(metadata.buffer.data or b"")[:256].rstrip(b"\0"))
+    return None
+
+
+def _subgraph(model: Model, number: int, places: Places) -> Facts:
+    subgraph = model.subgraphs[number]
+
+    def known(tensor: Tensor | None) -> Facts | None:
+        return None if tensor is None else tensor_facts(tensor, places, number, places.index(tensor))
+
+    return {
+        "index": number,
+        "name": types.text(subgraph.name),
+        "tensors": len(subgraph.tensors),
+        "operators": len(subgraph.operators),
+        "inputs": [known(t) for t in subgraph.inputs],
+        "outputs": [known(t) for t in subgraph.outputs],
+    }
+
+
+def _signature(signature: SignatureDef, places: Places) -> Facts:
+    def maps(entries: list[Any]) -> list[Facts]:
+        return [{"name": types.text(entry.name), "tensor": places.index(entry.tensor)} for entry in entries]
+
+    return {
+        "key": types.text(signature.signature_key),
+        "subgraph": places.index(signature.subgraph),
+        "inputs": maps(signature.inputs),
+        "outputs": maps(signature.outputs),
+    }
+
+
+def is_custom(opcode: OperatorCode | None) -> bool:
+    """Whether the operator is not a builtin one."""
+    return opcode is not None and opcode.code.name == "CUSTOM"
+
+
+def _operators(model: Model) -> list[Facts]:
+    codes = Counter(operator.opcode for operator in model.operators())
+    counts: Counter[tuple[str, bool, int | None]] = Counter()
+    for opcode, count in codes.items():
+        key = ("?", False, None) if opcode is None else (opcode.op_name, is_custom(opcode), opcode.version)
+        counts[key] += count
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0][0], item[0][2] or 0))
+    return [{"name": name, "custom": custom, "version": version, "count": count} for (name, custom, version), count in ordered]
+
+
+def buffer_key(buffer: Buffer) -> object:
+    """Identifies stored bytes: buffers that point at the same range behind the flatbuffer hold the same ones."""
+    return (buffer.offset, buffer.size) if buffer.out_of_line and buffer.offset > 1 else buffer
+
+
+def _constants(model: Model) -> Facts:
+    by_type: dict[str, Facts] = {}
+    seen: set[object] = set()
+    external = 0
+    for tensor in model.tensors():
+        if not tensor.is_constant:
+            continue
+        row = by_type.setdefault(tensor.type.name, {"type": tensor.type.name, "tensors": 0, "buffers": 0, "bytes": 0})
+        row["tensors"] += 1
+        stored = tensor.buffer if tensor.external_buffer is None else tensor.external_buffer
+        key = buffer_key(stored) if isinstance(stored, Buffer) else stored
+        if key in seen:
+            continue
+        seen.add(key)
+        row["buffers"] += 1
+        row["bytes"] += stored_bytes(tensor) or 0
+        external += tensor.external_buffer.length if tensor.external_buffer is not None else 0
+    metadata = _unseen(model, [*(m.buffer for m in model.metadata), *model.metadata_buffer], seen)
+    return {
+        "bytes": sum(row["bytes"] for row in by_type.values()),
+        "external_bytes": external,
+        "metadata_bytes": metadata,
+        "unused_bytes": _unseen(model, list(model.buffers), seen),
+        "by_type": sorted(by_type.values(), key=lambda row: (-row["bytes"], row["type"])),
+    }
+
+
+def _unseen(model: Model, buffers: list[Buffer | None], seen: set[object]) -> int:
+    """Bytes of the buffers that were not counted yet; they count as seen from now on."""
+    total = 0
+    for buffer in buffers:
+        if buffer is not None and buffer.data and buffer_key(buffer) not in seen:
+            seen.add(buffer_key(buffer))
+            total += len(buffer.data)
+    return total
+
+
+def _quantization(model: Model) -> Facts:
+    groups: dict[tuple[str, str], Facts] = {}
+    seen: set[object] = set()
+    total = quantized = 0
+    for tensor in model.tensors():
+        total += 1
+        quantized += tensor.is_quantized
+        key = ("none" if tensor.quantization is None else tensor.quantization.kind, tensor.type.name)
+        group = groups.setdefault(key, {"kind": key[0], "type": key[1], "constants": 0, "constant_bytes": 0, "activations": 0})
+        if not tensor.is_constant:
+            group["activations"] += 1
+            continue
+        group["constants"] += 1
+        stored: Any = buffer_key(tensor.buffer) if tensor.external_buffer is None and tensor.buffer else tensor.external_buffer
+        if stored not in seen:
+            seen.add(stored)
+            group["constant_bytes"] += stored_bytes(tensor) or 0
+    ordered = sorted(groups.values(), key=lambda g: (g["kind"] in ("none", "ranges"), -g["constant_bytes"], -g["activations"], g["type"]))
+    return {"tensors": total, "quantized": quantized, "groups": ordered}

@@ -1,0 +1,76 @@
+"""What a report consists of, independent of where it is shown: a title and sections of key/values, tables and notes.
+
+Texts are raw: names from files may hold anything, and every renderer escapes them itself. `style` names an entry of `theme.STYLES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+
+class Cell(NamedTuple):
+    """A text with a style."""
+
+    text: str
+    style: str = ""
+
+
+Value = str | Cell
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and what becomes of it where the table does not fit.
+
+    `priority` is the order in which columns give way: the highest first. A column with `own_line` then moves to a line of its own below the
+    row, others are folded. Nothing is cut off. `optional` columns are left out where all their cells are empty.
+    """
+
+    name: str
+    justify: Literal["left", "right"] = "left"
+    priority: int = 0
+    own_line: bool = False
+    optional: bool = False
+    style: str = ""
+
+
+@dataclass
+class Table:
+    """Rows of cells under named columns."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[Value]] = field(default_factory=list)
+
+
+@dataclass
+class KeyValues:
+    """Labelled single values."""
+
+    title: str
+    rows: list[tuple[str, Value]] = field(default_factory=list)
+
+
+@dataclass
+class Note:
+    """One paragraph."""
+
+    text: str
+    style: str = ""
+
+
+Section = Table | KeyValues | Note
+
+
+@dataclass
+class Report:
+    """A title and the sections below it."""
+
+    title: str
+    sections: list[Section] = field(default_factory=list)
+
+
+def cell(value: Value) -> Cell:
+    """The value as a Cell."""
+    return value if isinstance(value, Cell) else Cell(value)

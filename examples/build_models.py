@@ -3,8 +3,8 @@
     python examples/build_models.py [FOLDER]
 
 `classifier_dynamic_range.tflite` has int8 weights and float32 activations: it computes nearly what the float network does.
-`classifier_uint8_placeholder.tflite` is uint8 throughout, but nobody measured its activations: every one has the placeholder range (-100, 100), so that
-a step of an activation is 0.78 where values reach from 0 to 6. It loads and runs, and its outputs are nearly worthless.
+`classifier_uint8_placeholder.tflite` is uint8 throughout, but nobody measured its activations: every one has the placeholder range (-100, 100),
+so that a step of an activation is 0.78 where values reach from 0 to 6. It loads and runs, and its outputs are nearly worthless.
 
 Both have the same float weights. They come from the raw output of a bit generator through integers, and are quantized by single correctly rounded
 operations, so the files are the same bytes on every platform.
@@ -49,6 +49,7 @@ class Layer:
 
     @property
     def code(self) -> str:
+        """The operator's name in the schema."""
         return "DEPTHWISE_CONV_2D" if self.depthwise else "CONV_2D"
 
     @property
@@ -158,9 +159,14 @@ class Scheme(Protocol):
     min_runtime_version: str
     versions: ClassVar[Mapping[str, int]]
 
-    def input(self) -> QuantizationParameters | None: ...
-    def activation(self) -> QuantizationParameters | None: ...
-    def constants(self, main: SubGraphBuilder, layer: Layer, x: Tensor, weights: Floats, bias: Floats) -> list[Tensor]: ...
+    def input(self) -> QuantizationParameters | None:
+        """Of the picture."""
+
+    def activation(self) -> QuantizationParameters | None:
+        """Of what each layer computes."""
+
+    def constants(self, main: SubGraphBuilder, layer: Layer, x: Tensor, weights: Floats, bias: Floats) -> list[Tensor]:
+        """Weights and bias of a layer that reads `x`, as constants."""
 
 
 class DynamicRange:
@@ -172,12 +178,13 @@ class DynamicRange:
     versions: ClassVar[Mapping[str, int]] = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6}
 
     def input(self) -> None:
-        return None
+        """None: float32."""
 
     def activation(self) -> None:
-        return None
+        """None: float32."""
 
     def constants(self, main: SubGraphBuilder, layer: Layer, x: Tensor, weights: Floats, bias: Floats) -> list[Tensor]:
+        """Weights as int8, bias as float32."""
         codes, parameters = per_channel_int8(weights, layer.axis)
         kernel = main.constant(f"{layer.name}/kernel", codes, quantization=parameters)
         return [kernel, main.constant(f"{layer.name}/bias", bias)]
@@ -192,12 +199,15 @@ class PlaceholderUint8:
     versions: ClassVar[Mapping[str, int]] = {}
 
     def input(self) -> QuantizationParameters:
+        """From the mean and standard deviation."""
         return quantize(1 / STD, MEAN, min=(0 - MEAN) / STD, max=(255 - MEAN) / STD)
 
     def activation(self) -> QuantizationParameters:
+        """The placeholder."""
         return affine_uint8(*PLACEHOLDER)
 
     def constants(self, main: SubGraphBuilder, layer: Layer, x: Tensor, weights: Floats, bias: Floats) -> list[Tensor]:
+        """Weights as uint8, bias as int32 in steps of input scale times weight scale."""
         codes, parameters = per_tensor_uint8(weights)
         kernel = main.constant(f"{layer.name}/kernel", codes, quantization=parameters)
         assert x.quantization is not None

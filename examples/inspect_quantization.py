@@ -35,7 +35,7 @@ def main(path: Path = DEFAULT) -> None:
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
             role = "constant" if tensor.is_constant else "computed"
-            print(f"{tensor.name_str:45} {tensor.type.name:8} {role}  {describe(tensor)}")
+            print(f"{tensor.name_str!r:53} {tensor.type.name:8} {role}  {describe(tensor)}")
             kind = tensor.quantization.kind if tensor.quantization is not None else "none"
             counts[f"{role} {tensor.type.name}, quantization {kind}"] += 1
     for what, count in counts.most_common():

@@ -1,7 +1,7 @@
 """Files that the writer would never make, and an independent writer to compare it with.
 
-`pack` turns a graph into bytes with the `flatbuffers` Builder, slowly and as directly as the schema reads. `overrides` replace or add single vtable slots
-of single objects: fields that no schema knows, members that no union knows, wrong types, explicit defaults.
+`pack` turns a graph into bytes with the `flatbuffers` Builder, slowly and as directly as the schema reads. `overrides` replace or add single vtable
+slots of single objects: fields that no schema knows, members that no union knows, wrong types, explicit defaults.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FLAGS = {
 def pack(model: Model, overrides: Mapping[Table, Slots] | None = None, *, identifier: bytes = b"TFL3", size_prefix: bool = False) -> bytes:
     """The model as a TFLite file. Data out of line comes behind the flatbuffer in the order of the graph, each at a multiple of 16."""
     tails = _tails(model)
-    places = {key: PLACEHOLDER_OFFSET for key in tails}
+    places = dict.fromkeys(tails, PLACEHOLDER_OFFSET)
     body = _Packer(model, overrides or {}, places).finish(identifier, size_prefix)
     if not tails:
         return body

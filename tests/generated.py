@@ -22,7 +22,8 @@ TABLE_ROWS, TABLE_COLUMNS = 1000, 8
 def many_operators(count: int) -> Model:
     """An int8 network of `count` operators, about 1.5 tensors and half a buffer for each: CONV_2D, RELU, ADD, RESHAPE, MUL in turn.
 
-    Every activation has its own scale and zero point, every constant its own buffer. Input and output are INT8 [1, 4, 4, 8].
+    Every activation has its own scale and zero point, every constant its own buffer. The input is INT8 [1, 4, 4, 8]; the output depends on it up to
+    about 80 operators, then saturation wins.
     """
     rng = np.random.default_rng(SEED)
     builder = ModelBuilder(f"{count} operators")
@@ -131,18 +132,18 @@ def per_channel_heavy(count: int, channels: int) -> Model:
 
 
 def gather_beyond(path: Path, total_bytes: int, chunk: int = 1 << 29) -> tuple[Model, npt.NDArray[np.float32]]:
-    """A model whose constants take more than `total_bytes` behind the flatbuffer, and the last row of the last one, which GATHER fetches for index 999.
+    """A model with more than `total_bytes` of constants behind the flatbuffer, and the last row of the last one: what GATHER fetches for index 999.
 
     `path` becomes a sparse file of that size (a few blocks on disk) that is mapped; the buffers are views of it, zeros except the table at its end.
-    The model keeps the mapping alive. The last buffer is the table [1000, 8] of FLOAT32, the others are INT8 constants of at most `chunk` bytes that no
-    operator reads. Input is INT32 [1] (a row), output FLOAT32 [1, 8].
+    The model keeps the mapping alive. The last buffer is the table [1000, 8] of FLOAT32, the others are INT8 constants of at most `chunk` bytes that
+    no operator reads. Input is INT32 [1] (a row), output FLOAT32 [1, 8].
     """
     table = np.random.default_rng(SEED).integers(-999, 999, (TABLE_ROWS, TABLE_COLUMNS)).astype(np.float32)
     start = -(-total_bytes // 16) * 16
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.seek(start)
         file.write(table.tobytes())
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     builder = ModelBuilder(f"{len(view)} bytes behind the flatbuffer")
     main = builder.subgraph("main")
@@ -197,9 +198,7 @@ def _rare_tensors(builder: ModelBuilder, main: SubGraphBuilder) -> None:
     main.tensor("external", [2, 2], external_buffer=builder.external_buffer("weights.bin", 64, 16, "raw"))
     main.tensor("external too", [4], external_buffer=builder.external_buffer("weights.bin", 1 << 33, 16))
     main.sparse("sparse", np.eye(3, 300, 290, np.float32))
-    main.tensor(
-        "variant", [1], "VARIANT", variant_tensors=[VariantSubType(shape=(2, 3), type=TensorType.INT8, has_rank=True), VariantSubType()]
-    )
+    main.tensor("variant", [1], "VARIANT", variant_tensors=[VariantSubType(shape=(2, 3), type=TensorType.INT8, has_rank=True), VariantSubType()])
     main.tensor("empty variant", [1], "VARIANT", variant_tensors=[], shape_signature=())
     main.constant("no elements", np.zeros((0, 3), np.float32))
 

@@ -111,7 +111,7 @@ class Table:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-_set_present = Table._present.__set__  # type: ignore[attr-defined]
+_set_present = vars(Table)["_present"].__set__
 
 
 class Dangling:
@@ -122,7 +122,7 @@ class Dangling:
 
 
 @cache
-def fields_of(cls: type[Table] | str) -> tuple[Field, ...]:
+def fields_of(cls: Any) -> tuple[Field, ...]:
     """The fields of a table class or table name, in slot order."""
     from . import _schema
 
@@ -131,12 +131,16 @@ def fields_of(cls: type[Table] | str) -> tuple[Field, ...]:
     return tuple(Field(*row) for row in _schema.FIELDS[cls])
 
 
-@cache
 def table_name(cls: type[Table]) -> str:
     """The schema's name of a table class (placeholders are named after what they stand for)."""
-    from . import _schema
+    if cls not in _NAMES:
+        from . import _schema
 
-    return next(base.__name__ for base in cls.__mro__ if base.__name__ in _schema.FIELDS)
+        _NAMES[cls] = next(base.__name__ for base in cls.__mro__ if base.__name__ in _schema.FIELDS)
+    return _NAMES[cls]
+
+
+_NAMES: dict[type, str] = {}
 
 
 @cache

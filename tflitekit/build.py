@@ -8,8 +8,8 @@
     builder.signature("serving_default")
     model = builder.build()
 
-The builder decides what every writer must decide (buffer 0 is the empty one, each constant has a buffer of its own, equal operator codes are one entry,
-both code fields are set) and nothing else: it also builds models that no runtime takes, which `verify` then says.
+The builder decides what every writer must decide (buffer 0 is the empty one, each constant has a buffer of its own, equal operator codes are one
+entry, both code fields are set) and nothing else: it also builds models that no runtime takes, which `verify` then says.
 """
 
 from __future__ import annotations
@@ -256,10 +256,9 @@ class SubGraphBuilder:
         INT2) must hold every value. EditError if it does not.
         """
         array, type_ = _constant(values, None if type is None else _element_type(type))
-        made = self.tensor(name, array.shape, type_, quantization, **fields)
-        data = made.encode(array.reshape(-1).tolist() if type_ == TensorType.STRING else array)
-        made.buffer = self.builder.buffer(data, out_of_line=out_of_line)
-        return made
+        content = array.reshape(-1).tolist() if type_ == TensorType.STRING else array
+        data = Tensor(name=name, shape=array.shape, type=type_).encode(content)  # before anything is added, since it may refuse
+        return self.tensor(name, array.shape, type_, quantization, buffer=self.builder.buffer(data, out_of_line=out_of_line), **fields)
 
     def sparse(
         self, name: str | bytes | None, values: npt.NDArray[Any], quantization: QuantizationParameters | None = None
@@ -314,9 +313,7 @@ class SubGraphBuilder:
             )
         )  # fmt: skip
 
-    def apply(
-        self, code: BuiltinOperator | str, inputs: Sequence[Tensor | None], output: TensorSpec, *, version: int = 1, **rest: Any
-    ) -> Tensor:
+    def apply(self, code: BuiltinOperator | str, inputs: Sequence[Tensor | None], output: TensorSpec, *, version: int = 1, **rest: Any) -> Tensor:
         """Append a builtin operator that has one output, and return that tensor; see `operator`."""
         made = self._outputs([output])
         self.operator(code, inputs, made, version=version, **rest)
@@ -352,7 +349,7 @@ class SubGraphBuilder:
 
     def _check_mine(self, tensors: Iterable[Tensor | None]) -> None:
         for tensor in tensors:
-            if tensor is not None and tensor._subgraph is not self.subgraph:
+            if tensor is not None and tensor.subgraph is not self.subgraph:
                 raise EditError(f"tensor {tensor.name_str!r} belongs to another subgraph than {types.text(self.subgraph.name)!r}")
 
 
@@ -406,11 +403,10 @@ def _subgraphs(value: Any) -> Any:
 
 def _constant(values: Any, type_: TensorType | None) -> tuple[npt.NDArray[Any], TensorType]:
     """The values as an array, and the element type to store them as."""
-    array = np.asarray(values)
-    if array.dtype.kind in "SU" and not isinstance(values, np.ndarray):
-        array = np.asarray(values, object)  # fixed-width arrays drop zero bytes at the end of a string
+    array = _array(values)
+    given = isinstance(values, (np.ndarray, np.generic))
     if type_ is None:
-        made = None if isinstance(values, (np.ndarray, np.generic)) else SMALL_NUMBERS.get(array.dtype.name)
+        made = None if given else SMALL_NUMBERS.get(array.dtype.name)
         type_ = types.tensor_type(array.dtype) if made is None else made
     if type_ == TensorType.STRING:
         if not all(isinstance(value, (str, bytes)) for value in array.reshape(-1).tolist()):
@@ -421,9 +417,22 @@ def _constant(values: Any, type_: TensorType | None) -> tuple[npt.NDArray[Any], 
     dtype = types.numpy_dtype(type_)
     if array.dtype == dtype:
         return array, type_
-    if isinstance(values, (np.ndarray, np.generic)) and array.dtype.kind not in "iu":
-        raise EditError(f"{array.dtype} values for a {type_.name} constant; convert the array explicitly")
+    if array.dtype.kind not in ("iu" if given else "biufc"):
+        raise EditError(f"{array.dtype} values for a {type_.name} constant; convert them explicitly")
     return _convert(array, dtype, type_), type_
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    """Strings as an array of objects (fixed-width arrays drop zero bytes at the end of a string), all else as numpy takes it."""
+    if isinstance(values, (np.ndarray, np.generic)):
+        return np.asarray(values)
+    objects = np.asarray(values, object)
+    if objects.size and all(isinstance(value, (str, bytes)) for value in objects.reshape(-1).tolist()):
+        return objects
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise EditError(f"constant: {error}") from None
 
 
 def _convert(array: npt.NDArray[Any], dtype: np.dtype[Any], type_: TensorType) -> npt.NDArray[Any]:

@@ -9,6 +9,7 @@ equal almost everywhere; single tables are only looked at where a column differs
 
 from __future__ import annotations
 
+import enum
 import struct
 from array import array
 from bisect import bisect_right
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ._base import ARRAYS, Field, OpaqueUnion, Table, class_of, fields_of, table_name
-from ._walk import SUBGRAPH_SHIFT, Positions, printable
+from ._walk import SUBGRAPH_SHIFT, Positions, collector_paused, joined_bytes, printable
 from .graph import Model
 
 _SMALL = 4096  # bytes up to which a plain comparison beats setting up arrays
@@ -53,8 +54,9 @@ def diff(a: Model, b: Model) -> list[Change]:
     """
     if a is b:
         return []
-    run = _Run(Positions(a), Positions(b))
-    run.tables(Model, [a], [b], lambda row: ("", ()))
+    with collector_paused():
+        run = _Run(Positions(a), Positions(b))
+        run.tables(Model, [a], [b], lambda row: ("", ()))
     run.found.sort(key=lambda entry: entry[0])
     return [change for _, change in run.found]
 
@@ -112,7 +114,9 @@ class _Run:
         elif a != b:
             self.values(field, a, b, place, _equal, skip)
 
-    def values(self, field: Field, a: _Column, b: _Column, place: _Place, same: Callable[[Any, Any], bool], skip: frozenset[int] = frozenset()) -> None:
+    def values(
+        self, field: Field, a: _Column, b: _Column, place: _Place, same: Callable[[Any, Any], bool], skip: frozenset[int] = frozenset()
+    ) -> None:
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
             if old is not new and not same(old, new) and row not in skip:
                 self.add(place, row, field, old, new)
@@ -124,7 +128,7 @@ class _Run:
 
     def arrays(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
         """Compare vectors that the graph keeps as numpy arrays: lengths first, then the bits of all of them together."""
-        if list(map(len, a)) == list(map(len, b)) and _joined(a) == _joined(b):
+        if list(map(len, a)) == list(map(len, b)) and joined_bytes(a) == joined_bytes(b):
             return
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
             if len(old) != len(new) or old.tobytes() != new.tobytes():
@@ -163,13 +167,14 @@ class _Run:
         """Compare union values: as tables where both sides have the same member."""
         groups: dict[type[Table], list[int]] = {}
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            if old is new:
+                continue
             if type(old) is not type(new):
                 self.add(place, row, field, old, new)
-            elif isinstance(old, OpaqueUnion):
-                if (old.type, old.has_table) != (new.type, new.has_table):
-                    self.add(place, row, field, old, new)
-            elif old is not None:
+            elif not isinstance(old, OpaqueUnion):
                 groups.setdefault(type(old), []).append(row)
+            elif (old.type, old.has_table) != (new.type, new.has_table):
+                self.add(place, row, field, old, new)
         for cls, rows in groups.items():
             self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], _below(place, rows, field))
 
@@ -260,11 +265,6 @@ def _shared_prefix(a: _Column, b: _Column) -> _Column:
     return [item for mine, other in zip(a, b, strict=True) for item in mine[: min(len(mine), len(other))]]
 
 
-def _joined(arrays: _Column) -> bytes:
-    held = [x for x in arrays if len(x)]
-    return np.concatenate(held).tobytes() if held else b""
-
-
 def _slots(bits: int) -> tuple[int, ...] | None:
     return tuple(slot for slot in range(bits.bit_length()) if bits >> slot & 1) or None
 
@@ -305,5 +305,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         items = ["none" if item is None else item if isinstance(item, str) else _shown(item) for item in value[:12]]
         return f"({', '.join(items)}{f', ... {len(value)} in all' if len(value) > len(items) else ''})"
-    shown = value.name if hasattr(value, "name") and isinstance(value, int) else value if isinstance(value, str) else repr(value)
+    shown = value if isinstance(value, str) else value.name if isinstance(value, enum.Enum) else repr(value)
     return printable(shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "...")

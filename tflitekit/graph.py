@@ -10,6 +10,7 @@ Assignments are checked and converted (`_base.Table`). Lists may be edited in pl
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,10 @@ class Model(Table):
 
         A tensor that shares its buffer gets one of its own, unless `shared` says that all users are meant. EditError for a wrong shape or dtype.
         """
-        data = tensor.encode(values)
+        data = memoryview(tensor.encode(values))
         users = sum(1 for t in self.tensors() if t.buffer is tensor.buffer)
         users += sum(1 for m in self.metadata if m.buffer is tensor.buffer) + self.metadata_buffer.count(tensor.buffer)
-        own = tensor.buffer is not None and tensor.buffer is not self.buffers[0] and (shared or users <= 1)
+        own = tensor.buffer is not None and tensor.buffer not in self.buffers[:1] and (shared or users <= 1)
         if own and tensor.buffer is not None:
             tensor.buffer.data = data
         else:
@@ -112,7 +113,7 @@ class Model(Table):
 class SubGraph(Table):
     """One function of a model: its tensors, its inputs and outputs, and operators in execution order."""
 
-    __slots__ = ("debug_metadata_index", "inputs", "name", "operators", "outputs", "tensors")
+    __slots__ = ("__weakref__", "debug_metadata_index", "inputs", "name", "operators", "outputs", "tensors")
     tensors: list[Tensor]
     inputs: list[Tensor | None]
     outputs: list[Tensor | None]
@@ -134,11 +135,11 @@ class SubGraph(Table):
             tensors=tensors, inputs=inputs, outputs=outputs, operators=operators, name=name, debug_metadata_index=debug_metadata_index
         )
         for tensor in self.tensors:
-            tensor._subgraph = self
+            tensor._subgraph = weakref.ref(self)
 
     def add_tensor(self, tensor: Tensor) -> Tensor:
         """Append a tensor and return it."""
-        tensor._subgraph = self
+        tensor._subgraph = weakref.ref(self)
         self.tensors.append(tensor)
         return tensor
 
@@ -185,7 +186,7 @@ class Tensor(Table):
     has_rank: bool
     variant_tensors: list[VariantSubType]
     external_buffer: ExternalBuffer | None
-    _subgraph: SubGraph | None
+    _subgraph: weakref.ref[SubGraph] | None  # weak, so that a model without users is freed at once and not by the garbage collector
 
     def __init__(
         self,
@@ -223,6 +224,11 @@ class Tensor(Table):
         """Whether parameters map its values to real ones: a scale, or a table of details."""
         return self.quantization is not None and self.quantization.is_quantized
 
+    @property
+    def subgraph(self) -> SubGraph | None:
+        """The subgraph that this tensor was read from or added to."""
+        return self._subgraph() if self._subgraph is not None else None
+
     def producer(self) -> Operator | None:
         """The operator that computes this tensor, if any."""
         operators = self._owner().operators
@@ -233,9 +239,10 @@ class Tensor(Table):
         return [o for o in self._owner().operators if any(t is self for t in o.inputs)]
 
     def _owner(self) -> SubGraph:
-        if self._subgraph is None:
-            raise EditError(f"tensor {self.name_str!r} is in no subgraph: use SubGraph.add_tensor")
-        return self._subgraph
+        owner = self.subgraph
+        if owner is None:
+            raise EditError(f"tensor {self.name_str!r} is in no subgraph: use SubGraph.add_tensor, and keep the model")
+        return owner
 
     def numpy(self) -> npt.NDArray[Any]:
         """The constant values, of this tensor's shape; stored codes, not real values.
@@ -457,7 +464,7 @@ def _as_bytes(value: Any) -> memoryview:
             raise EditError(
                 f"Buffer.data: expected bytes or a one-dimensional uint8 array, got {value.ndim}-dimensional {value.dtype}; use Model.set_data"
             )
-        return memoryview(np.ascontiguousarray(value)).toreadonly()
+        return np.ascontiguousarray(value).data.toreadonly()
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise EditError(f"Buffer.data: expected bytes, got {type(value).__name__}")
     view = memoryview(value)

@@ -6,8 +6,11 @@ import io
 import struct
 import zipfile
 
+import numpy as np
+
 import tflitekit as tk
 from tflitekit import _schema
+from tflitekit._schema import TensorType
 
 from ..differential.raw import buffer_data, root
 
@@ -61,4 +64,34 @@ def contents(data: bytes) -> dict[str, bytes]:
 
 def is_compiled(model: tk.Model) -> bool:
     """Whether bytecode for an NPU lies behind the model: its place is hidden in custom options, so a rebuild has to be refused."""
-    return any(code.custom_code == b"DISPATCH_OP" for code in model.operator_codes)
+    return any(operator.opcode is not None and operator.opcode.custom_code == b"DISPATCH_OP" for operator in model.operators())
+
+
+def unsupported_filters(model: tk.Model) -> list[tk.Tensor]:
+    """INT2 filters of float convolutions. The CPU has no kernel for them and takes their bytes for floats, far beyond the end of the buffer."""
+    found = []
+    for operator in model.operators():
+        if operator.op_name == "CONV_2D" and len(operator.inputs) > 1:
+            x, weights = operator.inputs[:2]
+            if x is not None and weights is not None and x.type == TensorType.FLOAT32 and weights.type == TensorType.INT2:
+                found.append(weights)
+    return found
+
+
+def surround(model: tk.Model, tensor: tk.Tensor, byte: int) -> None:
+    """Put a thousand bytes that no tensor uses before and behind a tensor's data."""
+    assert tensor.buffer is not None
+    at = model.buffers.index(tensor.buffer)
+    model.buffers[at:at] = [tk.Buffer(data=bytes([byte]) * 1000)]
+    model.buffers[at + 2 : at + 2] = [tk.Buffer(data=bytes([byte]) * 1000)]
+
+
+def with_float_filters(model: tk.Model) -> tk.Model:
+    """The same model with those filters as floats, which the runtime can compute."""
+    for weights in unsupported_filters(model):
+        assert weights.quantization is not None
+        scale = weights.quantization.scale.reshape([-1] + [1] * (len(weights.shape) - 1))
+        values = weights.numpy().astype(np.float32) * scale
+        weights.type, weights.quantization = TensorType.FLOAT32, None
+        model.set_data(weights, values)
+    return model

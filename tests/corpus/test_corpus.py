@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,9 @@ import pytest
 import tflitekit as tk
 from tflitekit._schema import TensorType
 
-from .. import runtime
-from ..conftest import INVALID, MODELS
-from .checks import contents, is_compiled, misaligned, strict_zip
+from .. import forge, runtime
+from ..conftest import INVALID, MODELS, VALID_PATHS
+from .checks import contents, is_compiled, misaligned, strict_zip, surround, unsupported_filters, with_float_filters
 
 RESOLVERS = (runtime.DEFAULT, runtime.REFERENCE)
 needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
@@ -40,8 +41,11 @@ def rebuilt(path: Path) -> bytes:
     return tk.serialize(model, rebuild=True)
 
 
-def compare_runs(before: Path | bytes, after: Path | bytes, name: str) -> int:
-    """Run both in each resolver. Returns in how many the first ran; fails where the second did not do exactly the same."""
+def compare_runs(before: Path | bytes, after: Path | bytes, name: str, *, renumbered: bool = False) -> int:
+    """Run both in each resolver. Returns in how many the first ran; fails where the second did not do exactly the same.
+
+    Where neither runs, the messages must be equal too, but for the numbers in them where tensors were `renumbered`.
+    """
     jobs = [runtime.Job(model, resolver) for resolver in RESOLVERS for model in (before, after)]
     outcomes = runtime.pool().run(jobs)
     ran = 0
@@ -49,7 +53,8 @@ def compare_runs(before: Path | bytes, after: Path | bytes, name: str) -> int:
         found = runtime.difference(old, new)
         assert found is None, f"{name} in {resolver}: {found}"
         if not old.ok:
-            assert old.message == new.message, f"{name} in {resolver}"
+            said = [re.sub(r"\d+", "#", run.message) if renumbered else run.message for run in (old, new)]
+            assert said[0] == said[1], f"{name} in {resolver}"
         ran += old.ok
     return ran
 
@@ -140,9 +145,41 @@ def test_the_tail_is_explained(model_path: Path) -> None:
 # ---- running ----
 
 
+def comparable(before: Path, after: bytes) -> tuple[Path | bytes, bytes]:
+    """Two files as they are, unless what they compute depends on what follows a buffer (see the test of that): then both with filters that it does not.
+
+    The first of such a pair is written by an independent writer.
+    """
+    if not unsupported_filters(tk.read(before)):
+        return before, after
+    return forge.pack(with_float_filters(tk.read(before))), tk.serialize(with_float_filters(tk.parse(after)))
+
+
+@needs_runtime
+def test_only_broken_kernels_are_excused(models: Path) -> None:
+    """For the models that are not compared as they are: bytes that no tensor uses change what the runtime computes, so no layout could be right."""
+    paths = [path for path in VALID_PATHS if unsupported_filters(tk.read(path))]
+    assert len(paths) <= 2
+    for path in paths:
+        outputs = []
+        for byte in (0x3F, 0x40):
+            model = tk.read(path)
+            weights = unsupported_filters(model)[0]
+            (convolution,) = weights.consumers()
+            subgraph = model.subgraphs[0]
+            model.signature_defs = []
+            subgraph.operators[subgraph.operators.index(convolution) + 1 :] = []
+            subgraph.outputs = list(convolution.outputs)
+            surround(model, weights, byte)
+            outputs.append(runtime.run(forge.pack(model), runtime.REFERENCE))
+        assert all(outcome.ok for outcome in outputs)
+        assert runtime.difference(*outputs) is not None
+
+
 @needs_runtime
 def test_a_rebuild_computes_the_same_bits(model_path: Path) -> None:
-    ran = compare_runs(model_path, rebuilt(model_path), model_path.name)
+    data = rebuilt(model_path)
+    ran = compare_runs(*comparable(model_path, data), model_path.name)
     known = manifest().get(model_path.name)
     if known is not None and known["runnable"] == "yes":
         assert ran, f"{model_path.name} ran in no resolver"
@@ -170,7 +207,7 @@ def test_a_permutation_computes_the_same_bits(model_path: Path) -> None:
     again = tk.parse(data)
     assert [[tensor.name_str for tensor in subgraph.tensors] for subgraph in again.subgraphs] == names
     assert tk.diff(model, again) == []
-    compare_runs(model_path, data, model_path.name)
+    compare_runs(*comparable(model_path, data), model_path.name, renumbered=True)
 
 
 @needs_runtime

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_ADD = re.compile(r"^def (\w+?)Add(\w+)\(builder, \w+\):\n    builder\.Prepend(\w+)Slot\((\d+), (.*), ([^,\n]+)\)$", re.M)
-_ACCESSOR = re.compile(r"^    def (\w+)\(self(?:, j)?\):\n((?:^(?:        .*|)\n)+)", re.M)
-_CLASS = re.compile(r"^class (\w+)\(object\):\n    __slots__ = \['_tab'\]\n(.*?)(?=^(?:class|def) |\Z)", re.M | re.S)
+_ADD = re.compile(r"^def (\w+?)Add(\w+)\(builder, \w+\):\n    builder\.Prepend(\w+)Slot\((\d+), (.*), ([^,\n]+)\)$", re.MULTILINE)
+_ACCESSOR = re.compile(r"^    def (\w+)\(self(?:, j)?\):\n((?:^(?:        .*|)\n)+)", re.MULTILINE)
+_CLASS = re.compile(r"^class (\w+)\(object\):\n    __slots__ = \['_tab'\]\n(.*?)(?=^(?:class|def) |\Z)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

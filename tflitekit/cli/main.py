@@ -44,13 +44,13 @@ class Parser(argparse.ArgumentParser):
 
 def help_formatter(prog: str) -> argparse.HelpFormatter:
     """rich-argparse's formatter, imported only when help is printed."""
-    from rich_argparse import RawDescriptionRichHelpFormatter
+    from rich_argparse import RichHelpFormatter
 
-    RawDescriptionRichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "blue"}
-    RawDescriptionRichHelpFormatter.styles |= {"argparse.metavar": "green"}
-    RawDescriptionRichHelpFormatter.group_name_formatter = str
-    RawDescriptionRichHelpFormatter.help_markup = RawDescriptionRichHelpFormatter.text_markup = False
-    return RawDescriptionRichHelpFormatter(prog, max_help_position=28)
+    RichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "blue"}
+    RichHelpFormatter.styles |= {"argparse.metavar": "green"}
+    RichHelpFormatter.group_name_formatter = str
+    RichHelpFormatter.help_markup = RichHelpFormatter.text_markup = False
+    return RichHelpFormatter(prog, max_help_position=28)
 
 
 def build_parser(wanted: str | None = None) -> Parser:
@@ -58,17 +58,19 @@ def build_parser(wanted: str | None = None) -> Parser:
     parser = Parser(
         prog="tflitekit",
         description="Inspects and rewrites .tflite models without TensorFlow.",
-        epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage,\n"
+        epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
         "3 cannot read or write, 4 refused because it would lose information.",
         formatter_class=help_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version)
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+    parser._positionals.title = "arguments"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit")
     for command in COMMANDS:
         child = commands.add_parser(command.name, help=command.help, formatter_class=help_formatter, allow_abbrev=False)
         if command.name == wanted:
+            child._positionals.title = "arguments"
             child.description = f"{command.help[0].upper()}{command.help[1:]}."
             module_of(command.name).configure(child)
             child.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
@@ -122,7 +124,7 @@ def _dispatch(arguments: list[str]) -> int:
     parser = build_parser(wanted)
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
-        parser.print_help()
+        parser.print_help(sys.stderr)
         return 2
     code: int = module_of(parsed.command).run(parsed)
     return code

@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_json(
         parser,
-        "file, version, description, min_runtime_version, subgraphs, signatures, operators,\nmetadata, constants, quantization, container",
+        "file, version, description, min_runtime_version, subgraphs, signatures, operators, metadata, constants, quantization, container",
     )
 
 

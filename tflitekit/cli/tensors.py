@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--name", metavar="PATTERN", help="only names that contain PATTERN, or match it as a shell pattern")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--quantized", action="store_true", help="only tensors with a scale or other quantization details")
+    kind.add_argument("--quantized", action="store_true", help="only quantized tensors")
     kind.add_argument("--float", action="store_true", help="only tensors of a floating point type")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--constant", action="store_true", help="only tensors with data in the file")
@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exact", action="store_true", help="all digits of scales and ranges")
     add_json(
         parser,
-        "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape,\n"
-        "shape_signature, bytes, stored_bytes, constant, variable, sparse, external, buffer, quantization; of that:\n"
+        "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape, "
+        "shape_signature, bytes, stored_bytes, constant, variable, sparse, external, buffer, quantized, quantization; of that: "
         "kind, scale, zero_point, quantized_dimension, min, max, details",
     )
 

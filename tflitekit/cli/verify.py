@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the problems; 1 if there are errors, or differences between the readers."""
     from ..flat.codec import read
-    from ..verify import verify
     from ..reports.problems import problems_facts, problems_report
+    from ..verify import verify
 
     model = read(arguments.model)
     differences = None

@@ -7,6 +7,7 @@ table is laid out first and its bytes are emitted later, all tables of a kind at
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -17,8 +18,8 @@ import numpy.typing as npt
 from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
 from .._schema import UNIONS
 from ..errors import LossyWriteError, SerializeError
-from ..graph import Buffer, Model, Operator
-from .verifier import MAX_OFFSET, SIZES, Ints, plan, ranges
+from ..graph import Model
+from .verifier import MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,6 +27,7 @@ Mask = npt.NDArray[np.bool_]
 _NONE, _RAW = -(1 << 40), 1 << 40
 # Unsigned references for which 0 stands for none.
 _ZERO_IS_NONE = {("Tensor", "buffer"), ("Tensor", "external_buffer")}
+_PRESENT: Any = vars(Table)["_present"]
 _VIEWS = {1: "u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
 
@@ -116,11 +118,11 @@ class Layout:
         columns: list[Column] = []
         later: list[Callable[[], None]] = []
         for field in plan(group.name).fields:
-            values = list(map(getattr(class_of(group.name), field.attribute).__get__, objects))
+            if field.name in _OUTSIDE[group.name]:
+                continue
+            values = _attribute(group, field.attribute)
             explicit = (present >> field.slot & 1).astype(bool)
-            if group.name == "Buffer" or (group.name == "Operator" and field.name.startswith("large_")):
-                columns += self._outside_field(group, field, values, explicit, later)
-            elif field.kind == "scalar":
+            if field.kind == "scalar":
                 columns.append(self._scalar(group, field, values, explicit))
             elif field.kind == "union":
                 columns += self._union(group, field, values, (present >> field.slot - 1 & 1).astype(bool), children)
@@ -128,13 +130,15 @@ class Layout:
                 columns.append(self._child(group, field, values, children))
             else:
                 columns.append(self._vector(group, field, values, explicit, children, later))
+        if group.name == "Buffer" or group.name == "Operator":
+            columns += self._outside_columns(group, present)
         self._place(group, [c for c in columns if c.rows.any()])
         for step in later:
             step()
         return children
 
     def _present(self, group: Group) -> Ints:
-        bits = list(map(Table._present.__get__, group.objects))  # type: ignore[attr-defined]
+        bits = list(map(_PRESENT.__get__, group.objects))
         known = plan(group.name).known
         for value in set(bits):
             if value & ~known:
@@ -148,8 +152,7 @@ class Layout:
         key = np.zeros(count, np.int64)
         for i, column in enumerate(columns):
             key |= column.rows.astype(np.int64) << i
-        distinct, inverse = np.unique(key, return_inverse=True)
-        inverse = inverse.reshape(-1)
+        distinct, inverse = distinct_of(key)
         unit = 8 if any(c.size == 8 for c in columns) else 4
         offsets = np.zeros((len(distinct), max(len(columns), 1)), np.int64)
         strides, vtables = np.zeros(len(distinct), np.int64), np.zeros(len(distinct), np.int64)
@@ -367,44 +370,57 @@ class Layout:
 
     # ---- buffers and large custom options ----
 
-    def _outside_field(self, group: Group, field: Field, values: list[Any], explicit: Mask, later: list[Callable[[], None]]) -> list[Column]:
+    def _outside_columns(self, group: Group, present: Ints) -> list[Column]:
         """Fields of data that may lie outside the flatbuffer: Buffer.data, offset and size, and large custom options."""
-        views = [self._outside_view(o) for o in group.objects]
-        moved = np.array([v is not None for v in views])
-        if field.name == "data":
-            rows = np.array([v is not None for v in values]) & ~moved
-            self.inline = [v for v, keep in zip(values, rows.tolist(), strict=True) if keep]
+        buffers = group.name == "Buffer"
+        data = _attribute(group, "data" if buffers else "large_custom_options")
+        moved = np.array([d is not None for d in data])
+        columns: list[Column] = []
+        if buffers:
+            inside = ~np.array(_attribute(group, "out_of_line"))
+            if self.move_outside:
+                inside &= np.array([not d for d in data])
+            inline = moved & inside
+            moved &= ~inside
+            self.inline = [d for d, keep in zip(data, inline.tolist(), strict=True) if keep]
 
             def remember(out: Out, at: Ints) -> None:
                 self.inline_at = at
 
-            return [Column(field.slot, 4, rows, remember)]
-        numbers = np.array(values, np.uint64)
-        stale = (numbers > 1) & ~moved if field.name.endswith("offset") else np.zeros(len(values), bool)
-        self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in np.flatnonzero(stale).tolist()]
-        rows = (numbers != 0) | explicit | moved
-        first = len(self.outside)
-        if field.name.endswith("offset"):
-            self.outside += [v for v in views if v is not None]
-        elif moved.any():
-            numbers[moved] = [len(v) for v in views if v is not None]
-        is_offset, kept, is_moved = field.name.endswith("offset"), numbers[rows], moved[rows]
+            columns.append(Column(0, 4, inline, remember))
+        first, views = len(self.outside), [d for d, out in zip(data, moved.tolist(), strict=True) if out]
+        self.outside += views
+        for name, field in _OUTSIDE[group.name].items():
+            if name == "data":
+                continue
+            numbers = np.array(_attribute(group, name), np.uint64)
+            if name.endswith("offset"):
+                stale = np.flatnonzero((numbers > 1) & ~moved).tolist()
+                self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in stale]
+            else:
+                numbers[moved] = [len(v) for v in views]
+            rows = (numbers != 0) | (present >> field.slot & 1).astype(bool) | moved
+            columns.append(Column(field.slot, 8, rows, self._emit_outside(name, numbers[rows], moved[rows], first)))
+        return columns
 
+    def _emit_outside(self, name: str, numbers: Any, moved: Mask, first: int) -> Callable[[Out, Ints], None]:
         def emit(out: Out, at: Ints) -> None:
-            out.put(at + out.base, kept, 8)
-            if is_offset and is_moved.any():
-                absolute = at[is_moved] + out.base
+            out.put(at + out.base, numbers, 8)
+            if name.endswith("offset") and moved.any():
+                absolute = at[moved] + out.base
                 self.outside_at.append(lambda final, offsets: final.put(absolute, offsets[first : first + len(absolute)], 8))
 
-        return [Column(field.slot, 8, rows, emit)]
+        return emit
 
-    def _outside_view(self, holder: Any) -> memoryview | None:
-        if isinstance(holder, Operator):
-            return holder.large_custom_options
-        assert isinstance(holder, Buffer)
-        if holder.data is None or not (holder.out_of_line or (self.move_outside and len(holder.data))):
-            return None
-        return holder.data
+
+# Fields of data that may lie outside the flatbuffer, by table.
+_OUTSIDE: defaultdict[str, dict[str, Field]] = defaultdict(dict)
+_OUTSIDE["Buffer"] = {f.name: f for f in plan("Buffer").fields}
+_OUTSIDE["Operator"] = {f.name: f for f in plan("Operator").fields if f.name.startswith("large_")}
+
+
+def _attribute(group: Group, name: str) -> list[Any]:
+    return list(map(getattr(class_of(group.name), name).__get__, group.objects))
 
 
 _ZEROS = [bytes(n) for n in range(17)]

@@ -7,6 +7,7 @@ checks of assignment: a broken model has to load as it is.
 from __future__ import annotations
 
 import gc
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ class _Reader:
         elif batch.name == "SubGraph":
             scope = np.arange(batch.count)
         elif batch.name == "SignatureDef":
-            scope = self._numbers(batch, next(f for f in plan(batch.name).fields if f.refers_to))
+            scope = self._numbers(batch, next(f for f in plan(batch.name).fields if f.refers_to)).astype(np.int64)
             scope = np.where(scope < len(self.tensor_counts), scope, -1)
         elif via.kind == "tables":
             scope = np.repeat(self._scope(parent), parent.vectors[via.slot][1])
@@ -191,10 +192,10 @@ class _Reader:
         size = SIZES[field.type]
         views = {1: self.raw.u8, 2: self.raw.u16, 4: self.raw.u32, 8: self.raw.u64}
         kind = "?" if field.type == "bool" else field.type
-        stored = views[size][at >> _SHIFT[size]].view("u1" if kind == "?" else kind)
+        stored: Ints = views[size][at >> _SHIFT[size]].view("u1" if kind == "?" else kind)
         if isinstance(rows, slice) and len(at) == batch.count:
             return stored
-        values = np.full(batch.count, field.default, stored.dtype)
+        values: Ints = np.full(batch.count, field.default, stored.dtype)
         values[rows] = stored
         return values
 
@@ -227,7 +228,8 @@ class _Reader:
         """Read-only arrays, one per table, that share one array of all elements."""
         flat = _read_only(self._elements(field, start, count))
         if int(count.min()) == 1 == int(count.max()):
-            return iter(flat[:, None])
+            rows: list[Any] = list(flat[:, None])
+            return rows
         empty = flat[:0]
         ends = np.cumsum(count)
         pairs = zip((ends - count).tolist(), ends.tolist(), strict=True)
@@ -260,7 +262,7 @@ class _Reader:
     def _finish(self, model: Model) -> None:
         object.__setattr__(model, "source", None)
         for subgraph in model.subgraphs:
-            _store(subgraph.tensors, class_of("Tensor"), "_subgraph", repeat(subgraph))
+            _store(subgraph.tensors, class_of("Tensor"), "_subgraph", repeat(weakref.ref(subgraph)))
         _store(model.buffers, Buffer, "out_of_line", repeat(False))
         for buffer in model.buffers:
             if buffer.data is None and buffer.offset > 1:

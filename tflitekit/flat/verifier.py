@@ -84,7 +84,7 @@ class Batch:
     the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch).
     """
 
-    __slots__ = ("child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "unions", "uniform", "vectors", "via")
+    __slots__ = ("child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "uniform", "unions", "vectors", "via")
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:
         self.name, self.pos, self.parent, self.via, self.count = name, pos, parent, via, len(pos)
@@ -119,7 +119,7 @@ class Batch:
             parent_row = int(np.searchsorted(ends, row, "right"))
             index = row - (int(ends[parent_row - 1]) if parent_row else 0)
             return f"{self.parent.path(parent_row)}.{self.via.attribute}[{index}]"
-        rows = self.parent.child_rows[slot] if slot in self.parent.child_rows else None
+        rows = self.parent.child_rows.get(slot)
         if self.via.kind == "union":
             rows = next(rows for rows, batch in self.parent.unions[slot][1].values() if batch is self)
         return f"{self.parent.path(int(np.arange(self.parent.count)[rows][row]))}.{self.via.attribute}"
@@ -198,7 +198,7 @@ class Verifier:
         bad = (vtable < 0) | (vtable & 1 != 0) | (vtable > raw.size - 2)
         if bad.any():
             self._fail(batch, bad, slice(None), pos, None, "the vtable is outside the file or misaligned")
-        distinct, inverse = _distinct(vtable)
+        distinct, inverse = distinct_of(vtable)
         sizes = raw.u16[distinct >> 1].astype(np.int64)
         bad = (sizes & 1 != 0) | (distinct + sizes > raw.size)
         if bad.any():
@@ -259,23 +259,23 @@ class Verifier:
         bad = (target & 3 != 0) | (target > raw.size - 4)
         if bad.any():
             self._fail(batch, bad, rows, at, field, "the vector is outside the file or misaligned")
-        length = raw.u32[target >> 2].astype(np.int64)
+        length: Ints = raw.u32[target >> 2].astype(np.int64)
         ends = target + 4 + length * element
         last = ends + 1 if field.kind == "string" else ends
         furthest = int(last.max())
         if furthest > raw.size:
             bad = last > raw.size
-            count = int(length[np.flatnonzero(bad)[0]])
-            self._fail(batch, bad, rows, target, field, f"{count} elements of {element} bytes do not fit in the file of {raw.size} bytes")
+            wanted = int(length[np.flatnonzero(bad)[0]])
+            self._fail(batch, bad, rows, target, field, f"{wanted} elements of {element} bytes do not fit in the file of {raw.size} bytes")
         self.end = max(self.end, furthest)
         if field.kind == "string":
             bad = raw.u8[ends] != 0
             if bad.any():
                 self._fail(batch, bad, rows, ends, field, "the string has no terminating zero")
         self._count_bytes(batch, field, int(last.sum() - target.sum()))
-        if isinstance(rows, slice):
-            start, count = target + 4, length
-        else:
+        start: Ints = target + 4
+        count = length
+        if not isinstance(rows, slice):
             start, count = _no_vectors(batch.count)
             start[rows], count[rows] = target + 4, length
         batch.vectors[field.slot] = start, count
@@ -291,7 +291,7 @@ class Verifier:
             batch.children[field.slot] = Batch(field.type, at + self.bytes.u32[at >> 2], batch, field)
 
     def _follow(self, batch: Batch, field: Field, rows: Any, at: Ints) -> Ints:
-        offset = self.bytes.u32[at >> 2].astype(np.int64)
+        offset: Ints = self.bytes.u32[at >> 2].astype(np.int64)
         target = at + offset
         bad = (offset == 0) | (offset >= MAX_OFFSET) | (target >= self.bytes.size)
         if bad.any():
@@ -324,7 +324,7 @@ class Verifier:
         for row, offset in enumerate(batch.offsets[batch.inv, field.slot].tolist()):
             if not offset:
                 continue
-            found = None
+            found: tuple[int, int] | None = None
             at = int(batch.pos[row]) + offset
             if at % 4 == 0 and at + 4 <= raw.size:
                 target = at + int(raw.u32[at >> 2])
@@ -357,7 +357,7 @@ def _masks(offsets: Ints) -> list[int]:
     return masks
 
 
-def _distinct(values: Ints) -> tuple[Ints, Ints]:
+def distinct_of(values: Ints) -> tuple[Ints, Ints]:
     """(distinct values ascending, row of each value in them), in time linear in the count where the values lie close together."""
     if len(values) == 1:
         return values, np.zeros(1, np.int64)

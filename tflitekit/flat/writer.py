@@ -86,7 +86,7 @@ def rebuild(model: Model, drop_unknown: bool = False) -> list[Piece]:
         finish(out, offsets)
     if container:
         _add_tail(pieces, model.source.data, container, drop_unknown)
-    return [memoryview(out.bytes)[: layout.size], *pieces.finish()]
+    return [out.bytes[: layout.size].data, *pieces.finish()]
 
 
 def _add_outside(pieces: Pieces, views: Iterable[memoryview]) -> list[int]:

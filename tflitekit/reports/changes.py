@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..diff import Change
 from ..graph import Model
 from .report import Column, Report, Table
-from .values import Facts, Places, change_pair, file_facts, plural, text_of
+from .values import Facts, Places, change_pair, file_facts, pair_texts, plural
 
 
 def changes_facts(a: Model, b: Model, changes: Sequence[Change]) -> Facts:
@@ -16,7 +16,8 @@ def changes_facts(a: Model, b: Model, changes: Sequence[Change]) -> Facts:
     a, b     the files: path (null without a file), name, size in bytes
     equal    whether there is no change
     changes  path, old, new; null means absent. References are paths, tables have their name as `table`, bytes are summarised as bytes (length),
-             differing (count) and first (position of the first difference), vectors of more than 64 elements as elements, differing, first.
+             differing (count, on the new side) and first (position of the first difference), vectors of more than 64 elements likewise as elements,
+             differing, first.
     """
     places = Places(a), Places(b)
     found = []
@@ -33,9 +34,9 @@ def changes_report(facts: Facts) -> Report:
     if facts["changes"]:
         table = Table("", [
             Column("path", style="name"),
-            Column("old", priority=8, own_line=True, style="old"),
-            Column("new", priority=9, own_line=True, style="new"),
+            Column("old", priority=9, own_line=True, mark="- ", style="old"),
+            Column("new", priority=9, own_line=True, mark="+ ", style="new"),
         ])  # fmt: skip
-        table.rows += [[c["path"], text_of(c["old"]), text_of(c["new"])] for c in facts["changes"]]
+        table.rows += [[c["path"], *pair_texts(c["old"], c["new"])] for c in facts["changes"]]
         report.sections.append(table)
     return report

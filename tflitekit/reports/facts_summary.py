@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import types
 from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
-from .facts_tensors import stored_bytes, tensor_facts
+from .facts_tensors import is_quantized, stored_bytes, tensor_facts
 from .values import Facts, Places, file_facts
 
 
@@ -22,9 +22,11 @@ def summary_facts(model: Model) -> Facts:
     signatures           key, subgraph (index), inputs, outputs (each: name, tensor index)
     operators            name, custom, version, count; most frequent first
     metadata             name, bytes
-    constants            bytes (each buffer counted once), external_bytes, metadata_bytes, unused_bytes (buffers that nothing refers to),
-                         by_type: type (of the first tensor that uses a buffer), tensors, buffers, bytes
-    quantization         tensors, quantized (counts), groups: kind, type, constants, constant_bytes, activations
+    constants            bytes (each buffer counted once), external_bytes, metadata_bytes, custom_options_bytes (of operators),
+                         unused_bytes (buffers that nothing refers to), by_type: type (of the first tensor that uses a buffer), tensors,
+                         buffers, bytes
+    quantization         tensors, quantized (counts), constant_bytes, quantized_constant_bytes, groups: kind, type,
+                         quantized (whether these count), constants, constant_bytes, activations
     container            what lies around the model: see `container_facts`; null for a model that is not from a file
     """
     places = Places(model)
@@ -146,6 +148,7 @@ def _constants(model: Model) -> Facts:
         "bytes": sum(row["bytes"] for row in by_type.values()),
         "external_bytes": external,
         "metadata_bytes": metadata,
+        "custom_options_bytes": sum(len(o.large_custom_options or o.custom_options or b"") for o in model.operators()),
         "unused_bytes": _unseen(model, list(model.buffers), seen),
         "by_type": sorted(by_type.values(), key=lambda row: (-row["bytes"], row["type"])),
     }
@@ -167,9 +170,10 @@ def _quantization(model: Model) -> Facts:
     total = quantized = 0
     for tensor in model.tensors():
         total += 1
-        quantized += tensor.is_quantized
+        quantized += is_quantized(tensor)
         key = ("none" if tensor.quantization is None else tensor.quantization.kind, tensor.type.name)
-        group = groups.setdefault(key, {"kind": key[0], "type": key[1], "constants": 0, "constant_bytes": 0, "activations": 0})
+        empty = {"kind": key[0], "type": key[1], "quantized": is_quantized(tensor), "constants": 0, "constant_bytes": 0, "activations": 0}
+        group = groups.setdefault(key, empty)
         if not tensor.is_constant:
             group["activations"] += 1
             continue
@@ -178,5 +182,11 @@ def _quantization(model: Model) -> Facts:
         if stored not in seen:
             seen.add(stored)
             group["constant_bytes"] += stored_bytes(tensor) or 0
-    ordered = sorted(groups.values(), key=lambda g: (g["kind"] in ("none", "ranges"), -g["constant_bytes"], -g["activations"], g["type"]))
-    return {"tensors": total, "quantized": quantized, "groups": ordered}
+    ordered = sorted(groups.values(), key=lambda g: (not g["quantized"], -g["constant_bytes"], -g["activations"], g["type"]))
+    return {
+        "tensors": total,
+        "quantized": quantized,
+        "constant_bytes": sum(g["constant_bytes"] for g in ordered),
+        "quantized_constant_bytes": sum(g["constant_bytes"] for g in ordered if g["quantized"]),
+        "groups": ordered,
+    }

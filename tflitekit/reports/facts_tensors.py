@@ -8,17 +8,26 @@ from dataclasses import dataclass
 
 from .. import types
 from .._base import OpaqueUnion, table_name
+from .._schema import TensorType
 from ..errors import EditError
 from ..graph import Model, QuantizationParameters, Tensor
 from .values import Facts, Places, file_facts, set_fields, vector
+
+# Element types whose values are real numbers even if the tensor has a scale. (8-bit floats are codes like integers are.)
+REAL_TYPES = frozenset({TensorType.FLOAT32, TensorType.FLOAT16, TensorType.FLOAT64, TensorType.BFLOAT16})
+
+
+def is_quantized(tensor: Tensor) -> bool:
+    """Whether a scale or quantization details turn the stored codes into real values; a scale on a float tensor does not."""
+    return tensor.is_quantized and tensor.type not in REAL_TYPES
 
 
 @dataclass(frozen=True)
 class TensorFilter:
     """Which tensors to list; None asks for all.
 
-    name: a shell pattern if it holds `*?[`, else a part of the name, case-sensitive. quantized: True for tensors with a scale or details.
-    float_type: True for tensors of a floating point type. constant: True for tensors with data in the file (or in an external buffer), False for the rest.
+    name: a shell pattern if it holds `*?[`, else a part of the name, case-sensitive. quantized: see `is_quantized`. float_type: True for
+    tensors of a floating point type. constant: True for tensors with data in the file (or in an external buffer), False for the rest.
     """
 
     name: str | None = None
@@ -31,7 +40,7 @@ class TensorFilter:
         """Whether the tensor passes (its subgraph is not looked at)."""
         return (
             (self.name is None or matches(tensor.name_str, self.name))
-            and self.quantized in (None, tensor.is_quantized)
+            and self.quantized in (None, is_quantized(tensor))
             and self.float_type in (None, tensor.type in types.FLOAT_TYPES)
             and self.constant in (None, tensor.is_constant)
         )
@@ -51,8 +60,8 @@ _SORT: dict[str, Callable[[Facts], object]] = {
 SORT_KEYS = tuple(_SORT)
 
 
-def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str = "index") -> Facts:  # noqa: B008  (frozen)
-    """What each tensor is, and how it is quantized.
+def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str = "index") -> Facts:
+    """List what each tensor is, and how it is quantized.
 
     file      path (null without a file), name, size in bytes
     total     number of tensors in the model
@@ -92,6 +101,7 @@ def tensor_facts(tensor: Tensor, places: Places, subgraph: int, index: int | Non
     stored_bytes      of its data in the file or in an external buffer; null where it is computed
     constant, variable, sparse, external   booleans
     buffer            index of its buffer
+    quantized         whether that makes it a quantized tensor: see `is_quantized`
     quantization      see `quantization_facts`; null where the tensor has no such table
     """
     return {
@@ -108,6 +118,7 @@ def tensor_facts(tensor: Tensor, places: Places, subgraph: int, index: int | Non
         "sparse": tensor.sparsity is not None,
         "external": tensor.external_buffer is not None,
         "buffer": places.index(tensor.buffer),
+        "quantized": is_quantized(tensor),
         "quantization": None if tensor.quantization is None else quantization_facts(tensor.quantization, places),
     }
 

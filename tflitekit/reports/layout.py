@@ -5,16 +5,20 @@ Without a width every row of a table is one line. With one, columns that do not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .escape import escape
-from .report import Cell, Column, KeyValues, Note, Report, Table, cell
+from .report import Cell, Column, KeyValues, Note, Report, Table, Value, cell
 
 Line = list[Cell]
 GAP = 2  # blanks between columns
-MIN_COLUMN = 12  # a folded column keeps at least this width
-OWN_LINE_BELOW = 32  # a column that may have a line of its own is folded in place as long as this much is left for it
+MIN_COLUMN = 12  # text below a row, or beside a label, gets at least this width
+IN_PLACE = 20  # a column that may have a line of its own is folded in place if this is left for it, and two lines suffice
+ROOMY = 40  # or if this is left for it
 DETAIL_INDENT = 4  # of lines below a row
+
+_BREAKS = re.compile(r"\.\.|[/;,_:]|(?<=[A-Za-z])-(?=[A-Za-z])")  # a line may end behind these
 
 
 def lay_out(report: Report, width: int | None) -> Iterator[Line]:
@@ -43,7 +47,7 @@ def cell_width(text: str) -> int:
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """The text in pieces of at most `width` columns, broken at blanks, else after a separator of a path, else anywhere."""
+    """The text in pieces of at most `width` columns, broken at blanks, else after `..` or a separator of a path, else anywhere."""
     if width is None or cell_width(text) <= width:
         return [text]
     width = max(width, 2)
@@ -55,8 +59,8 @@ def wrap(text: str, width: int | None) -> list[str]:
             pieces.append(text[:at])
             text = text[at:].lstrip(" ")
             continue
-        at = max(text.rfind(separator, cut // 2, cut) for separator in "/;,_.:")
-        cut = at + 1 if at > 0 else cut
+        ends = [found.end() for found in _BREAKS.finditer(text, 0, cut + 1) if cut // 3 < found.end() <= cut]
+        cut = ends[-1] if ends else cut
         pieces.append(text[:cut])
         text = text[cut:]
     return [*pieces, text] if text else pieces
@@ -86,25 +90,35 @@ def _key_values(section: KeyValues, width: int | None) -> Iterator[Line]:
 def _table(section: Table, width: int | None) -> Iterator[Line]:
     shown = [i for i, column in enumerate(section.columns) if not column.optional or any(cell(row[i]).text for row in section.rows)]
     columns = [section.columns[i] for i in shown]
-    rows = [[Cell(escape(text), style or column.style) for i, column in zip(shown, columns, strict=True) for text, style in [cell(row[i])]]
-            for row in section.rows]  # fmt: skip
-    widths = [
-        max(cell_width(column.name), *(cell_width(row[i].text) for row in rows)) if rows else len(column.name)
-        for i, column in enumerate(columns)
-    ]
+    rows = [[_escaped(row[i], column) for i, column in zip(shown, columns, strict=True)] for row in section.rows]
+    content = [max((cell_width(row[i].text) for row in rows), default=0) for i in range(len(columns))]
+    widths = [max(cell_width(column.name), w) for column, w in zip(columns, content, strict=True)]
     below: list[int] = []
     if width is not None:
         below = _move_below(columns, widths, width)
-        _fold(columns, widths, below, width)
+        _fold(columns, widths, content, below, width)
     inline = [i for i in range(len(columns)) if i not in below]
-    yield _row([Cell(columns[i].name, "header") for i in inline], [columns[i] for i in inline], [widths[i] for i in inline])[0]
-    yield from ([Cell(" " * DETAIL_INDENT), Cell(columns[i].name, "header")] for i in below)
+    yield from _row([Cell(columns[i].name, "header") for i in inline], [columns[i] for i in inline], [widths[i] for i in inline])
+    for i in below:
+        mark = "" if columns[i].mark.strip() == columns[i].name else columns[i].mark
+        yield [Cell(" " * DETAIL_INDENT), Cell(mark), Cell(columns[i].name, "header")]
     for row in rows:
         yield from _row([row[i] for i in inline], [columns[i] for i in inline], [widths[i] for i in inline])
         for i in below:
             if row[i].text:
-                for piece in wrap(row[i].text, None if width is None else max(width - DETAIL_INDENT, MIN_COLUMN)):
-                    yield [Cell(" " * DETAIL_INDENT), Cell(piece, row[i].style)]
+                yield from _detail(row[i], columns[i].mark, width)
+
+
+def _escaped(value: Value, column: Column) -> Cell:
+    text, style = cell(value)
+    return Cell(escape(text), style or column.style)
+
+
+def _detail(cell: Cell, mark: str, width: int | None) -> Iterator[Line]:
+    """The lines of a cell below its row; continued lines are indented under the text behind the mark."""
+    room = None if width is None else max(width - DETAIL_INDENT - len(mark), MIN_COLUMN)
+    for index, piece in enumerate(wrap(cell.text, room)):
+        yield [Cell(" " * DETAIL_INDENT), Cell(mark if index == 0 else " " * len(mark), cell.style), Cell(piece, cell.style)]
 
 
 def _total(widths: list[int], below: list[int]) -> int:
@@ -113,28 +127,38 @@ def _total(widths: list[int], below: list[int]) -> int:
 
 
 def _move_below(columns: list[Column], widths: list[int], width: int) -> list[int]:
-    """The columns that get a line of their own, so that the others fit, as far as that helps; those with room enough are narrowed instead."""
+    """The columns that get a line of their own, so that the others fit, as far as that helps; one with room enough is narrowed instead."""
     below: list[int] = []
-    for i in sorted(range(len(columns)), key=lambda i: -columns[i].priority):
+    for priority in sorted({column.priority for column in columns if column.own_line}, reverse=True):
+        group = [i for i, column in enumerate(columns) if column.own_line and column.priority == priority]
         excess = _total(widths, below) - width
         if excess <= 0:
             break
-        if columns[i].own_line and widths[i] > MIN_COLUMN:
-            if widths[i] - excess >= OWN_LINE_BELOW:
-                widths[i] -= excess
-            else:
-                below.append(i)
+        room = widths[group[0]] - excess
+        if len(group) == 1 and room >= min(ROOMY, max(IN_PLACE, (widths[group[0]] + 1) // 2)):
+            widths[group[0]] = room
+        elif max(widths[i] for i in group) > MIN_COLUMN:
+            below += group
     return sorted(below)
 
 
-def _fold(columns: list[Column], widths: list[int], below: list[int], width: int) -> None:
-    """Narrow the columns that give way first, down to MIN_COLUMN each, until the table fits."""
-    for i in sorted((i for i in range(len(columns)) if i not in below), key=lambda i: (-columns[i].priority, -widths[i])):
-        excess = _total(widths, below) - width
-        if excess <= 0:
-            return
-        if columns[i].justify == "left":
-            widths[i] = max(widths[i] - excess, min(widths[i], MIN_COLUMN))
+def _fold(columns: list[Column], widths: list[int], content: list[int], below: list[int], width: int) -> None:
+    """Narrow columns until the table fits: headers of several words first, then the columns that give way first, at last all of them."""
+    order = sorted((i for i in range(len(columns)) if i not in below), key=lambda i: (-columns[i].priority, -widths[i]))
+    words = {i: max((len(word) for word in columns[i].name.split()), default=0) for i in order}
+    floors = [
+        {i: max(content[i], words[i]) for i in order},
+        {i: columns[i].least for i in order if columns[i].priority},
+        {i: columns[i].least for i in order if columns[i].justify == "left"},
+        dict.fromkeys(order, 4),
+    ]
+    for floor in floors:
+        for i in order:
+            excess = _total(widths, below) - width
+            if excess <= 0:
+                return
+            if i in floor:
+                widths[i] = max(widths[i] - excess, min(widths[i], floor[i]))
 
 
 def _row(cells: list[Cell], columns: list[Column], widths: list[int]) -> list[Line]:

@@ -10,7 +10,7 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
     """A table of operators from `operators_facts`. names: tensors by name, not only by index."""
     several = facts["subgraphs"] > 1
     table = Table("", [
-        *([Column("subgraph", "right")] if several else []),
+        *([Column("graph", "right")] if several else []),
         Column("#", "right"),
         Column("operator", priority=2, style="name"),
         Column("inputs", priority=6, own_line=names),
@@ -35,7 +35,7 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
 
 def _title(operator: Facts) -> str:
     version = "" if operator["version"] is None else f" v{operator['version']}"
-    return operator["name"] + version + (" (custom)" if operator["custom"] else "")
+    return f"{operator['name']}{version}" + (" (custom)" if operator["custom"] else "")
 
 
 def _references(tensors: list[Facts | None], names: bool) -> str:
@@ -68,7 +68,7 @@ def _types(tensors: list[Facts | None]) -> str:
 
 def _options(operator: Facts) -> str:
     options = operator["options"]
-    texts = []
+    texts: list[str] = []
     if options is not None:
         fields = [f"{name}={text_of(value)}" for name, value in options.items() if name != "table"]
         texts = fields if not options["table"].startswith("UNKNOWN") else [options["table"]]

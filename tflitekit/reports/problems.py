@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..verify import Problem
 from ..graph import Model
+from ..verify import Problem
 from .report import Cell, Column, Note, Report, Table
 from .values import Facts, file_facts, plural
 
@@ -42,7 +42,7 @@ def problems_report(facts: Facts) -> Report:
             Column("severity"), Column("code"), Column("where", priority=8, style="name"), Column("what is wrong", priority=9, own_line=True),
         ])  # fmt: skip
         for problem in facts["problems"]:
-            where = problem["path"] + (f" '{problem['name']}'" if problem["name"] else "")
+            where = (problem["path"] or "model") + (f" '{problem['name']}'" if problem["name"] else "")
             table.rows.append([Cell(problem["severity"], problem["severity"]), problem["code"], where, problem["message"]])
         report.sections.append(table)
     if facts["cross_check"] is not None:

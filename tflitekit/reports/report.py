@@ -24,13 +24,16 @@ class Column:
     """A column of a table, and what becomes of it where the table does not fit.
 
     `priority` is the order in which columns give way: the highest first. A column with `own_line` then moves to a line of its own below the
-    row, others are folded. Nothing is cut off. `optional` columns are left out where all their cells are empty.
+    row, behind its `mark`, together with others of its priority; the rest is folded, down to
+    `least` if possible. Nothing is cut off. `optional` columns are left out where all their cells are empty.
     """
 
     name: str
     justify: Literal["left", "right"] = "left"
     priority: int = 0
     own_line: bool = False
+    mark: str = ""
+    least: int = 12
     optional: bool = False
     style: str = ""
 

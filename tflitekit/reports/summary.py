@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .report import Cell, Column, KeyValues, Report, Section, Table, Value
-from .tensors import axis_text, index_text, scale_text, shape_cell, zero_point_text
+from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
+from .tensors import IDLE_SCALE, axis_text, index_text, scale_text, shape_cell, zero_point_text
 from .values import Facts, plural, size_text
 
 
@@ -15,6 +15,7 @@ def summary_report(facts: Facts) -> Report:
         _overview(facts),
         _interface(facts),
         _quantization(facts),
+        *_idle_scales(facts),
         _constants(facts),
         _operators(facts),
         _subgraphs(facts),
@@ -39,6 +40,8 @@ def _overview(facts: Facts) -> KeyValues:
     rows.append(("contents", ", ".join([plural(len(subgraphs), "subgraph") + named, *totals])))
     quantization = facts["quantization"]
     share = f"{quantization['quantized']} of {plural(quantization['tensors'], 'tensor')}"
+    if quantization["constant_bytes"]:
+        share += f", {quantization['quantized_constant_bytes'] / quantization['constant_bytes']:.1%} of the constant bytes"
     rows.append(("quantized", Cell(share, "quantized" if quantization["quantized"] else "")))
     rows += _container(facts["container"])
     return KeyValues("", rows)
@@ -67,7 +70,7 @@ def _container(container: Facts | None) -> list[tuple[str, Value]]:
 def _interface(facts: Facts) -> Table:
     several = len(facts["subgraphs"]) > 1
     table = Table("inputs and outputs", [
-        *([Column("subgraph", "right")] if several else []),
+        *([Column("graph", "right")] if several else []),
         Column(""),
         Column("tensor", "right"),
         Column("name", priority=9, own_line=True, style="name"),
@@ -103,16 +106,21 @@ def _quantization(facts: Facts) -> Table:
         Column("kind"), Column("type"), Column("constants", "right"), Column("constant bytes", "right"), Column("activations", "right"),
     ])  # fmt: skip
     for group in facts["quantization"]["groups"]:
-        style = "" if group["kind"] in ("none", "ranges") else "quantized"
+        style = "quantized" if group["quantized"] else ""
         kind = {"ranges": "ranges only", "none": "not quantized"}.get(group["kind"], group["kind"])
         counts = [str(group[name]) if group[name] else "-" for name in ("constants", "constant_bytes", "activations")]
         table.rows.append([Cell(kind, style), group["type"], *counts])
     return table
 
 
+def _idle_scales(facts: Facts) -> list[Note]:
+    idle = any(not g["quantized"] and g["kind"] not in ("none", "ranges") for g in facts["quantization"]["groups"])
+    return [Note(IDLE_SCALE, "note")] if idle else []
+
+
 def _constants(facts: Facts) -> Table:
     constants = facts["constants"]
-    total = constants["bytes"] + constants["metadata_bytes"] + constants["unused_bytes"]
+    total = constants["bytes"] + constants["metadata_bytes"] + constants["custom_options_bytes"] + constants["unused_bytes"]
     table = Table("stored data", [
         Column("type"), Column("tensors", "right"), Column("buffers", "right"), Column("bytes", "right"), Column("share", "right"),
     ])  # fmt: skip
@@ -122,7 +130,7 @@ def _constants(facts: Facts) -> Table:
 
     for row in constants["by_type"]:
         add(row["type"], row["tensors"], row["buffers"], row["bytes"])
-    for label, key in (("metadata", "metadata_bytes"), ("unused buffers", "unused_bytes")):
+    for label, key in (("metadata", "metadata_bytes"), ("custom options", "custom_options_bytes"), ("unused buffers", "unused_bytes")):
         if constants[key]:
             add(label, "", "", constants[key])
     if len(table.rows) > 1:
@@ -151,7 +159,7 @@ def _subgraphs(facts: Facts) -> Table:
 
 def _signatures(facts: Facts) -> Table:
     table = Table("signatures", [
-        Column("key", priority=6, style="name"), Column("subgraph", "right"), Column(""), Column("name", priority=9, style="name"),
+        Column("key", priority=6, style="name"), Column("graph", "right"), Column(""), Column("name", priority=9, style="name"),
         Column("tensor", "right"),
     ])  # fmt: skip
     for signature in facts["signatures"]:

@@ -6,35 +6,37 @@ from .facts_tensors import kind_of
 from .report import Cell, Column, Note, Report, Table, Value
 from .values import Facts, plural, shape_text, short, span
 
+IDLE_SCALE = "Tensors of a float type that carry a scale are not counted as quantized: their values are real numbers already."
+
 
 def tensors_report(facts: Facts, channels: bool = False, exact: bool = False) -> Report:
     """A table of tensors from `tensors_facts`. channels: one line per scale; exact: all digits of float32 values."""
     several = facts["subgraphs"] > 1
     tensors = facts["tensors"]
-    table = Table("", _columns(several))
+    table = Table("", _columns(several, exact))
     for tensor in tensors:
         table.rows.append(_row(tensor, several, exact))
         if channels:
             table.rows += _channels(tensor, len(table.columns), exact)
     count = plural(facts["total"], "tensor") if len(tensors) == facts["total"] else f"{len(tensors)} of {plural(facts['total'], 'tensor')}"
-    quantized = sum(kind_of(t) not in ("none", "ranges") for t in tensors)
+    quantized = sum(t["quantized"] for t in tensors)
     return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors)])
 
 
-def _columns(several: bool) -> list[Column]:
+def _columns(several: bool, exact: bool) -> list[Column]:
     return [
-        *([Column("subgraph", "right", optional=True)] if several else []),
+        *([Column("graph", "right")] if several else []),
         Column("#", "right"),
-        Column("name", priority=9, own_line=True, style="name"),
         Column("type"),
-        Column("shape", priority=2),
+        Column("shape", priority=2, least=9),
         Column("bytes", "right"),
         Column("data", optional=True),
-        Column("quantization", optional=True, style="quantized"),
-        Column("scale", priority=5),
-        Column("zero point", "right"),
+        Column("kind", priority=3, least=7, optional=True),
+        Column("scale", priority=7 if exact else 5, least=13, own_line=exact, mark="scale " if exact else "", optional=True),
+        Column("zero point", "right", optional=True),
         Column("axis", "right", optional=True),
         Column("details", priority=8, own_line=True, optional=True),
+        Column("name", priority=9, own_line=True, style="name"),
     ]
 
 
@@ -45,16 +47,16 @@ def _row(tensor: Facts, several: bool, exact: bool) -> list[Value]:
     return [
         *([str(tensor["subgraph"])] if several else []),
         index_text(tensor["index"]),
-        tensor["name"] or "(no name)",
         tensor["type"],
         shape_cell(tensor),
         "?" if size is None else str(size),
         data_text(tensor),
-        Cell("" if kind == "none" else kind, "" if kind == "ranges" else "quantized"),
+        Cell("" if kind == "none" else kind, "quantized" if tensor["quantized"] else ""),
         scale,
         zero_point,
         axis,
         _details_text(tensor, exact),
+        tensor["name"] or "(no name)",
     ]
 
 
@@ -67,9 +69,9 @@ def _channels(tensor: Facts, width: int, exact: bool) -> list[list[Value]]:
     rows: list[list[Value]] = []
     for channel, scale in enumerate(quantization["scale"]):
         row: list[Value] = [""] * width
-        row[-5] = f"channel {channel}"
-        row[-4] = short(scale, exact)
-        row[-3] = str(zero_points[channel]) if channel < len(zero_points) else str(zero_points[0]) if len(zero_points) == 1 else "-"
+        row[-6] = f"channel {channel}"
+        row[-5] = short(scale, exact)
+        row[-4] = str(zero_points[channel]) if channel < len(zero_points) else str(zero_points[0]) if len(zero_points) == 1 else "-"
         rows.append(row)
     return rows
 
@@ -80,7 +82,14 @@ def _notes(tensors: list[Facts]) -> list[Note]:
         notes.append(Note("? is a dynamic dimension; bytes count it as 1.", "note"))
     if any(kind_of(t) == "ranges" for t in tensors):
         notes.append(Note("ranges: min and max were recorded, but there is no scale: the tensor is not quantized.", "note"))
+    if any(has_idle_scale(t) for t in tensors):
+        notes.append(Note(IDLE_SCALE, "note"))
     return notes
+
+
+def has_idle_scale(tensor: Facts) -> bool:
+    """Whether a tensor of a float type carries a scale."""
+    return not tensor["quantized"] and kind_of(tensor) not in ("none", "ranges")
 
 
 # ---- texts that other reports share ----

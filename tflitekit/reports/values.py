@@ -15,6 +15,7 @@ from ..graph import Buffer, Model, SubGraph, Tensor
 
 Facts = dict[str, Any]
 LONG = 64  # elements of a vector, bytes of a string: beyond that, changes are summarised
+SHOWN = 6  # elements of a vector in a table
 
 
 class Places:
@@ -91,7 +92,8 @@ def plain(value: Any, places: Places) -> Any:
 def set_fields(table: Table, places: Places) -> Facts:
     """The fields of a table that differ from the schema's default, by attribute name."""
     found = {}
-    for field in fields_of(type(table)):
+    cls: Any = type(table)
+    for field in fields_of(cls):
         value = getattr(table, field.attribute)
         if field.kind == "scalar":
             if value is None or (not field.refers_to and value == field.default):
@@ -111,10 +113,10 @@ def len_or_one(value: Any) -> int:
 
 
 def short(value: float | str, exact: bool = False) -> str:
-    """A number in seven significant digits, or in all that float64 needs."""
+    """A number in six significant digits, or in all that float64 needs."""
     if isinstance(value, str):
         return value
-    return repr(value) if exact else f"{value:.7g}"
+    return repr(value) if exact else f"{value:.6g}"
 
 
 def span(values: Sequence[Any], exact: bool = False) -> str:
@@ -152,8 +154,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def change_pair(old: Any, new: Any, places_old: Places, places_new: Places) -> tuple[Any, Any]:
-    """Both sides of a change as JSON data. Long bytes and vectors are summarised: length, and how many elements differ from the other side."""
-    return _side(old, new, places_old), _side(new, old, places_new)
+    """Both sides of a change as JSON data.
+
+    Data and long vectors are summarised: their length, and on the new side how many elements differ from the old.
+    """
+    return _side(old, None, places_old), _side(new, old, places_new)
 
 
 def _side(value: Any, other: Any, places: Places) -> Any:
@@ -194,7 +199,7 @@ def _differing(mine: Any, other: Any) -> Facts:
 
 
 def text_of(value: Any) -> str:
-    """JSON data as a short text for a table."""
+    """JSON data as a text for a table; long vectors are shortened."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -202,16 +207,27 @@ def text_of(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, list):
-        return "[" + ", ".join(map(text_of, value)) + "]"
+        shown = ", ".join(map(text_of, value[:SHOWN]))
+        return f"[{shown}]" if len(value) <= SHOWN else f"[{shown}, ...] of {len(value)}"
     if isinstance(value, dict):
         return _dict_text(value)
     return str(value)
+
+
+def pair_texts(old: Any, new: Any) -> tuple[str, str]:
+    """Both sides of a change as texts; of long vectors only elements that differ are shown, with their positions."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new) > SHOWN:
+        at = [i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b or str(a) != str(b)]
+        count = f"{len(at)} of {len(old)} differ"
+        texts = [", ".join(f"[{i}] {text_of(side[i])}" for i in at[:SHOWN]) + (", ..." if len(at) > SHOWN else "") for side in (old, new)]
+        return texts[0], f"{texts[1]} ({count})"
+    return text_of(old), text_of(new)
 
 
 def _dict_text(value: Facts) -> str:
     kind = "bytes" if "bytes" in value else "elements"
     if kind in value and set(value) <= {kind, "differing", "first"}:
         noun = plural(value[kind], kind[:-1])
-        return noun + (f", {value['differing']} differ, first at {value['first']}" if "first" in value else "")
+        return noun + (f", {value['differing']} differing, the first at {value['first']}" if "first" in value else "")
     name = value.get("table", "")
     return f"{name}({', '.join(f'{k}={text_of(v)}' for k, v in value.items() if k != 'table')})"

@@ -1,0 +1,125 @@
+"""The comparisons. Each returns rows; sizes are parameters, so that the ordinary test run can use small ones."""
+
+from __future__ import annotations
+
+import filecmp
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tflitekit as tk
+
+from .. import generated
+from .harness import Row, anonymous_memory, interleave
+
+PEER = "ai_edge_litert.tools.flatbuffer_utils"
+MEGABYTE = 1 << 20
+
+
+def flatbuffer_utils() -> Any:
+    """LiteRT's own tools for reading and writing models."""
+    from ai_edge_litert.tools import flatbuffer_utils as peer
+
+    return peer
+
+
+def content(data: bytes | memoryview) -> list[Any]:
+    """What two files must share to be the same model, whatever their layout; the peer renumbers empty buffers and drops stored defaults."""
+    model = tk.parse(data)
+    facts: list[Any] = [[(code.code, code.custom_code, code.version) for code in model.operator_codes]]
+    for subgraph in model.subgraphs:
+        position = {id(tensor): index for index, tensor in enumerate(subgraph.tensors)}
+        for tensor in subgraph.tensors:
+            q = tensor.quantization
+            numbers = () if q is None else (q.scale.tobytes(), q.zero_point.tobytes(), q.min.tobytes(), q.max.tobytes(), q.quantized_dimension)
+            stored = bytes(tensor.buffer.data) if tensor.buffer is not None and tensor.buffer.data else b""
+            facts.append((tensor.name, tensor.type, tensor.shape, numbers, stored))
+        for operator in subgraph.operators:
+            used = [[position.get(id(t), -1) for t in tensors] for tensors in (operator.inputs, operator.outputs)]
+            facts.append((model.operator_codes.index(operator.opcode) if operator.opcode else -1, used, repr(operator.options)))
+    return facts
+
+
+def files_agree(ours: Path, theirs: Path) -> None:
+    """Fail if two written files are not the same model."""
+    assert content(ours.read_bytes()) == content(theirs.read_bytes()), f"{ours} and {theirs} are different models"
+
+
+def operators(count: int, folder: Path, repeats: int = 5) -> list[Row]:
+    """Read with all objects, write with a new layout, and both in turn, of a generated model. Ours verifies on reading and after writing, and syncs."""
+    peer = flatbuffer_utils()
+    source, ours, theirs = folder / "many.tflite", folder / "ours.tflite", folder / "theirs.tflite"
+    source.write_bytes(tk.serialize(generated.many_operators(count)))
+
+    def same_objects(mine: tk.Model, other: Any) -> None:
+        assert len(mine.subgraphs[0].operators) == len(other.subgraphs[0].operators) == count
+        assert len(mine.subgraphs[0].tensors) == len(other.subgraphs[0].tensors)
+
+    def agree(*_: Any) -> None:
+        files_agree(ours, theirs)
+
+    read = interleave({"tflitekit": lambda: tk.read(source), PEER: lambda: peer.read_model(source)}, repeats, check=same_objects)
+    write = interleave(
+        {
+            "tflitekit": partial(tk.write, tk.read(source), ours, overwrite=True, rebuild=True),
+            PEER: partial(peer.write_model, peer.read_model(source), theirs),
+        },
+        repeats,
+        check=agree,
+    )
+    both = interleave(round_trip(source, ours, theirs), repeats, check=agree)
+    name = f"{count:,} operators"
+    return [read.row(f"{name}: read", 20), write.row(f"{name}: write", 5), both.row(f"{name}: round trip", 8)]
+
+
+def round_trip(source: Path, ours: Path, theirs: Path) -> dict[str, Callable[[], Any]]:
+    """Read and write anew, by both."""
+    peer = flatbuffer_utils()
+    return {
+        "tflitekit": lambda: tk.write(tk.read(source), ours, overwrite=True, rebuild=True),
+        PEER: lambda: peer.write_model(peer.read_model(source), theirs),
+    }
+
+
+def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
+    """Round trips of real models."""
+    rows = []
+    for path in paths:
+        ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
+        timing = interleave(round_trip(path, ours, theirs), repeats, check=lambda *_, a=ours, b=theirs: files_agree(a, b))  # type: ignore[misc]
+        rows.append(timing.row(f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip", 3))
+    return rows
+
+
+def big_weights(size: int, folder: Path, repeats: int = 5) -> list[Row]:
+    """Rebuild and save a model of float weights, against `cp` followed by `sync FILE`; and the memory that it takes."""
+    source, ours, theirs = folder / "big.tflite", folder / "ours.tflite", folder / "copied.tflite"
+    tk.write(generated.float_weights(size), source, overwrite=True)
+
+    def save() -> None:
+        tk.write(tk.read(source), ours, rebuild=True)
+
+    def copy() -> None:
+        subprocess.run(["cp", str(source), str(theirs)], check=True)
+        subprocess.run(["sync", str(theirs)], check=True)
+
+    def remove() -> None:
+        for path in (ours, theirs):
+            path.unlink(missing_ok=True)
+
+    copy()
+    save()
+    assert ours.stat().st_size == source.stat().st_size
+    assert filecmp.cmp(ours, source, shallow=False), "a rebuild of what this writer wrote must be the same bytes"
+    timing = interleave({"tflitekit": save, "cp + sync": copy}, repeats, before=remove)
+    remove()
+    grown = anonymous_memory(f"tk.write(tk.read({str(source)!r}), {str(ours)!r}, rebuild=True)")
+    remove()
+    name = f"{source.stat().st_size / MEGABYTE:.0f} MiB of float weights"
+    source.unlink()
+    return [
+        timing.row(f"{name}: rebuild and save", 1.3, "of its time"),
+        Row(f"{name}: RssAnon above the import", grown, 0, 64, "MB", "a process that imported the package"),
+    ]

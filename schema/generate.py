@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flatbuffers import encode
-from flatbuffers import number_types as N
+from flatbuffers import number_types as number
 from flatbuffers.table import Table
 
 HERE = Path(__file__).resolve().parent
@@ -28,9 +28,9 @@ OUTPUT = HERE.parent / "tflitekit" / "_schema.py"
 
 # Tables whose classes are written by hand, in tflitekit/graph.py: they have methods.
 IN_GRAPH = (
-    "Model SubGraph Tensor QuantizationParameters Operator OperatorCode Buffer Metadata SignatureDef TensorMap "
-    "ExternalBuffer ExternalBufferGroup"
-).split()
+    "Model", "SubGraph", "Tensor", "QuantizationParameters", "Operator", "OperatorCode", "Buffer", "Metadata", "SignatureDef", "TensorMap",
+    "ExternalBuffer", "ExternalBufferGroup",
+)  # fmt: skip
 
 # BaseType numbers of reflection.fbs, with the scalar kinds of the emitted tables.
 SCALARS = {
@@ -42,6 +42,8 @@ UTYPE, STRING, VECTOR, TABLE, UNION = 1, 13, 14, 15, 16
 
 @dataclass
 class FieldDef:
+    """One field, as the schema states it."""
+
     name: str
     slot: int
     kind: str  # scalar, string, vector, table, tables, union, utype
@@ -68,6 +70,8 @@ class FieldDef:
 
 @dataclass
 class TableDef:
+    """One table."""
+
     name: str
     doc: str
     operators: list[str]
@@ -76,6 +80,8 @@ class TableDef:
 
 @dataclass
 class EnumDef:
+    """An enum, or the type enum of a union."""
+
     name: str
     doc: str
     underlying: str
@@ -94,18 +100,22 @@ class Node:
         return offset + self.table.Pos if offset else 0
 
     def number(self, slot: int, flags: type, default: int | float = 0) -> int | float:
+        """A scalar field."""
         at = self._at(slot)
         return self.table.Get(flags, at) if at else default
 
     def string(self, slot: int) -> str:
+        """A string field, "" if absent."""
         at = self._at(slot)
         return self.table.String(at).decode() if at else ""
 
     def child(self, slot: int) -> Node | None:
+        """A sub-table, None if absent."""
         at = self._at(slot)
         return Node(self.table.Bytes, self.table.Indirect(at)) if at else None
 
     def children(self, slot: int) -> list[Node]:
+        """A vector of tables."""
         offset = self.table.Offset(4 + 2 * slot)
         if not offset:
             return []
@@ -113,6 +123,7 @@ class Node:
         return [Node(self.table.Bytes, self.table.Indirect(start + 4 * i)) for i in range(count)]
 
     def strings(self, slot: int) -> list[str]:
+        """A vector of strings."""
         offset = self.table.Offset(4 + 2 * slot)
         if not offset:
             return []
@@ -120,6 +131,7 @@ class Node:
         return [self.table.String(start + 4 * i).decode().strip() for i in range(count)]
 
     def attributes(self, slot: int) -> dict[str, str]:
+        """The attributes (key and value) of a schema element."""
         return {pair.string(0): pair.string(1) for pair in self.children(slot)}
 
 
@@ -136,14 +148,14 @@ def compile_schema(fbs: Path) -> bytes:
 
 def read_schema(data: bytes) -> tuple[list[EnumDef], list[TableDef]]:
     """Return the enums (unions among them) and tables of reflection data, in the order flatc sorted them: by name."""
-    root = Node(data, encode.Get(N.UOffsetTFlags.packer_type, data, 0))
+    root = Node(data, encode.Get(number.UOffsetTFlags.packer_type, data, 0))
     enums = []
     for node in root.children(1):
         underlying = node.child(3)
         assert underlying is not None
-        values = {v.string(0): int(v.number(1, N.Int64Flags)) for v in node.children(1)}
-        kind = SCALARS[int(underlying.number(0, N.Int8Flags))]
-        enums.append(EnumDef(short(node.string(0)), " ".join(node.strings(5)), kind, bool(node.number(2, N.BoolFlags)), values))
+        values = {v.string(0): int(v.number(1, number.Int64Flags)) for v in node.children(1)}
+        kind = SCALARS[int(underlying.number(0, number.Int8Flags))]
+        enums.append(EnumDef(short(node.string(0)), " ".join(node.strings(5)), kind, bool(node.number(2, number.BoolFlags)), values))
     objects = root.children(0)
     names = [short(node.string(0)) for node in objects]
     tables = []
@@ -155,13 +167,15 @@ def read_schema(data: bytes) -> tuple[list[EnumDef], list[TableDef]]:
 
 
 def short(name: str) -> str:
+    """A name without its namespace."""
     return name.rpartition(".")[2]
 
 
 def read_field(node: Node, tables: list[str], enums: list[EnumDef]) -> FieldDef:
+    """One field of a table."""
     kind_node = node.child(1)
     assert kind_node is not None
-    base, element, index = (int(kind_node.number(s, f, d)) for s, f, d in ((0, N.Int8Flags, 0), (1, N.Int8Flags, 0), (2, N.Int32Flags, -1)))
+    base, element, index = (int(kind_node.number(s, f, d)) for s, f, d in ((0, number.Int8Flags, 0), (1, number.Int8Flags, 0), (2, number.Int32Flags, -1)))
     attributes = node.attributes(9)
     enum, default = "", 0
     if base == UNION:
@@ -179,11 +193,11 @@ def read_field(node: Node, tables: list[str], enums: list[EnumDef]) -> FieldDef:
         kind, type_ = "utype" if base == UTYPE else "scalar", SCALARS[base]
         enum = enums[index].name if index >= 0 else ""
         real = type_.startswith("float")
-        default = node.number(5, N.Float64Flags, 0.0) if real else int(node.number(4, N.Int64Flags))
+        default = node.number(5, number.Float64Flags, 0.0) if real else int(node.number(4, number.Int64Flags))
         default = bool(default) if type_ == "bool" else default
     return FieldDef(
-        node.string(0), int(node.number(2, N.Uint16Flags)), kind, type_, enum, default, int(attributes.get("force_align", 0)),
-        attributes.get("refers_to", ""), bool(node.number(6, N.BoolFlags)), " ".join(node.strings(10)),
+        node.string(0), int(node.number(2, number.Uint16Flags)), kind, type_, enum, default, int(attributes.get("force_align", 0)),
+        attributes.get("refers_to", ""), bool(node.number(6, number.BoolFlags)), " ".join(node.strings(10)),
     )  # fmt: skip
 
 
@@ -212,12 +226,14 @@ def parameter(f: FieldDef) -> str:
 
 
 def print_enum(e: EnumDef) -> str:
+    """The text of an enum class."""
     lines = [f"class {e.name}(OpenEnum):", f'    """{e.doc}"""', ""]
     lines += [f"    {name} = {value}" for name, value in sorted(e.values.items(), key=lambda item: item[1])]
     return "\n".join(lines)
 
 
 def print_class(t: TableDef) -> str:
+    """The text of a table class."""
     fields = [f for f in t.fields if f.kind != "utype"]
     names = ", ".join(f'"{f.attribute}"' for f in fields) + ("," if len(fields) == 1 else "")
     lines = [f"class {t.name}(Table):", f'    """{t.doc}"""', "", f"    __slots__ = ({names})"]
@@ -229,6 +245,7 @@ def print_class(t: TableDef) -> str:
 
 
 def print_fields(t: TableDef) -> str:
+    """The text of one entry of FIELDS."""
     rows = []
     for f in t.fields:
         if f.kind == "utype":
@@ -275,6 +292,7 @@ def generate() -> str:
 
 
 def main() -> int:
+    """Write or check the generated file."""
     parser = argparse.ArgumentParser(description=textwrap.dedent(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only compare with the checked-in file")
     arguments = parser.parse_args()

@@ -56,8 +56,9 @@ __all__ = [
     "Buffer", "ExternalBuffer", "ExternalBufferGroup", "Metadata", "Model", "Operator", "OperatorCode", "QuantizationParameters", "SignatureDef",
     "SubGraph", "Tensor", "TensorMap",
     # errors
-    "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "RuntimeCheckError", "SerializeError",
-]  # fmt: skip
+    "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "RuntimeCheckError",
+    "SerializeError",
+]  # fmt: skip  # noqa: RUF022 (grouped by use)
 
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
 _HOMES = {

@@ -10,10 +10,20 @@ import enum
 import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from .errors import EditError
+
+
+if TYPE_CHECKING:
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+    def cache(function: _Function) -> _Function:
+        """functools.cache, which type checkers refuse for functions of classes."""
+        ...
+
+else:
+    from functools import cache
 
 
 class OpenEnum(enum.IntEnum):

@@ -56,7 +56,8 @@ def numpy_dtype(type_: TensorType) -> np.dtype[Any]:
     if type_ in _ML_DTYPES:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[type_]))
+        extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[type_]))
+        return extended
     raise EditError(f"{type_.name} has no numpy dtype")
 
 
@@ -103,7 +104,8 @@ def pack(values: npt.NDArray[Any], type_: TensorType) -> npt.NDArray[np.uint8]:
     padded = np.zeros(-(-wide.size // per_byte) * per_byte, np.uint8)
     padded[: wide.size] = wide.astype(np.uint8) & ((1 << bits) - 1)
     shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
+    return packed
 
 
 def encode_strings(values: Sequence[bytes | str]) -> bytes:

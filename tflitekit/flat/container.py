@@ -21,7 +21,7 @@ _END_SIGNATURE, _ENTRY_SIGNATURE, _LOCAL_SIGNATURE = b"PK\x05\x06", b"PK\x01\x02
 class Container:
     """The regions of a file. Ranges are (start, end) in bytes from the start of the file.
 
-    `unexplained` spans the bytes behind the model that are neither zero nor referred to; `carried` says that they are so few that a rebuild keeps them.
+    `unexplained` spans the bytes behind the model that are neither zero nor referred to; `carried` says that a rebuild keeps them, being so few.
     """
 
     size: int

@@ -94,6 +94,8 @@ def check_format(data: memoryview, name: str) -> None:
         raise InputError(f"{name} is a Git LFS pointer{real}, not the file itself: run `git lfs pull`")
     if head[8:12] == IDENTIFIER:
         raise InputError(f"{name} is a size-prefixed flatbuffer; remove its first 4 bytes")
+    if len(data) < 8:
+        raise InputError(f"{name} is not a TFLite model: only {len(data)} bytes long")
     guess = next((what for magic, what in _MAGIC if head.startswith(magic)), None)
     if guess is None and text[:1] in b"{[" and text:
         guess = "a JSON file"
@@ -101,11 +103,9 @@ def check_format(data: memoryview, name: str) -> None:
         guess = "an HTML or XML file; a download may have gone wrong"
     if guess is None and head and all(c in b"\t\n\r\f\x1b" or c >= 32 for c in head):
         guess = "a text file"
-    if guess is None and len(data) < 8:
-        guess = f"only {len(data)} bytes long"
     if guess is None:
         guess = f"something else: bytes 4 to 7 are {head[4:8]!r}, expected {IDENTIFIER!r}"
-    raise InputError(f"{name} is not a TFLite model but {guess}" if not guess.startswith("only") else f"{name} is not a TFLite model: {guess}")
+    raise InputError(f"{name} is not a TFLite model but {guess}")
 
 
 def replace_file(path: Path, pieces: Iterable[bytes | bytearray | memoryview], overwrite: bool, check: Callable[[memoryview], None]) -> int:
@@ -178,13 +178,8 @@ def _write_all(descriptor: int, pieces: Iterable[bytes | bytearray | memoryview]
 
 
 def _check_written(descriptor: int, size: int, check: Callable[[memoryview], None]) -> None:
-    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as written:
-        view = memoryview(written)
-        try:
-            check(view)
-        finally:
-            with contextlib.suppress(BufferError):
-                view.release()
+    # Not closed by hand: a failed check may still hold views of it.
+    check(memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)))
 
 
 def _link_new(temporary: Path, target: Path, path: Path) -> None:
@@ -205,9 +200,6 @@ def _sync_folder(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return
-    try:
+    with contextlib.suppress(OSError):
         os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)

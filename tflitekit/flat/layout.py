@@ -60,6 +60,7 @@ class Out:
         self.views = {width: self.bytes.view(kind) for width, kind in _VIEWS.items()}
 
     def put(self, at: Ints, values: Any, width: int) -> None:
+        """Write values of the given width in bytes; positions are absolute."""
         self.views[width][at >> width.bit_length() - 1] = values
 
     def link(self, at: Ints, target: Ints) -> None:
@@ -86,6 +87,7 @@ class Layout:
         self.move_outside = False
 
     def run(self) -> Layout:
+        """Assign every position; raises LossyWriteError or SerializeError before anything is emitted."""
         total = sum(len(b.data) for b in self.model.buffers if b.data is not None and not b.out_of_line)
         self.move_outside = total > MAX_OFFSET - (1 << 26)
         self.root = Group("Model", [self.model], np.full(1, -1, np.int64))
@@ -112,7 +114,6 @@ class Layout:
 
     def _lay_out(self, group: Group) -> list[Group]:
         """Assign positions to the tables of a group and to what their vectors hold; returns the groups of their sub-tables."""
-        objects = group.objects
         present = self._present(group)
         children: list[Group] = []
         columns: list[Column] = []
@@ -254,7 +255,7 @@ class Layout:
         self, group: Group, field: Field, values: list[Any], explicit: Mask, children: list[Group], later: list[Callable[[], None]]
     ) -> Column:
         """A vector or string: its place is assigned after the tables of the group, since offsets only point forward."""
-        blob = field.kind == "string" or field.type == "uint8" and field.kind == "vector"
+        blob = field.kind == "string" or (field.type == "uint8" and field.kind == "vector")
         if blob:
             rows = np.array([v is not None for v in values])
             kept = [v for v in values if v is not None]
@@ -356,7 +357,7 @@ class Layout:
                 raise SerializeError(self._foreign(group, field, values[int(np.flatnonzero(own & ~inside)[0])]))
             codes = np.where(own, local, codes)
         if none.any() and field.type.startswith("u") and (group.name, field.name) not in _ZERO_IS_NONE:
-            where = [o for o in group.objects if getattr(o, field.attribute) is None][0]
+            where = next(o for o in group.objects if getattr(o, field.attribute) is None)
             raise SerializeError(f"{path_of(self.model, where)}.{field.attribute} is None, and the format has no way to say so")
         return np.where(none, 0 if field.type.startswith("u") else -1, np.where(raw, codes - _RAW, codes))
 

@@ -1,7 +1,7 @@
 """Edits that keep every size: new bytes for places of the source file, found from the paths of a diff.
 
 What can be patched: scalar fields that are stored, vectors of numbers, strings and constant data of unchanged length. Everything else (fields that are
-absent because they have their default, references, anything longer or shorter) needs a rebuild, and so do bytes that something else uses too.
+absent because they have their default, references, anything longer or shorter) needs a rebuild; so do bytes that something else uses too.
 """
 
 from __future__ import annotations

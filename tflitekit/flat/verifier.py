@@ -34,7 +34,7 @@ SIZES = {
 class Bytes:
     """The file as numpy views of each width. Positions are checked before they are used, and always aligned."""
 
-    __slots__ = ("data", "i32", "size", "u16", "u32", "u64", "u8")
+    __slots__ = ("data", "i32", "size", "u8", "u16", "u32", "u64")
 
     def __init__(self, data: memoryview) -> None:
         self.data, self.size = data, len(data)
@@ -79,12 +79,14 @@ def plan(name: str) -> Plan:
 class Batch:
     """All tables reached through one field, in file order of their parents.
 
-    `pos` are their positions; `inv` maps each to its row of `offsets`, the field offsets (0: absent) of each distinct vtable, and of `masks`, the bits
-    of its filled slots. `vectors[slot]` is (start of the elements, count) per table; `children[slot]` the batch of sub-tables, with `child_rows[slot]`
-    the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch).
+    `pos` are their positions; `inv` maps each to its row of `offsets`, the field offsets (0: absent) of each distinct vtable, and of `masks`, the
+    bits of its filled slots. `vectors[slot]` is (start of the elements, count) per table; `children[slot]` the batch of sub-tables, with
+    `child_rows[slot]` the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch).
     """
 
-    __slots__ = ("child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "uniform", "unions", "vectors", "via")
+    __slots__ = (
+        "child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "uniform", "unions", "vectors", "via",
+    )  # fmt: skip
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:
         self.name, self.pos, self.parent, self.via, self.count = name, pos, parent, via, len(pos)
@@ -160,15 +162,16 @@ class Verifier:
         self.tables += count
         if self.tables > self.max_tables:
             raise LimitError(
-                f"{batch.path(0)}.{field.attribute}: the file of {self.bytes.size} bytes expands to more than {self.max_tables} tables; likely crafted"
+                f"{batch.path(0)}.{field.attribute}: the file of {self.bytes.size} bytes expands to more than {self.max_tables} tables; "
+                "likely crafted"
             )
 
     def _count_bytes(self, batch: Batch, field: Field, count: int) -> None:
         self.materialized += count
         if self.materialized > self.max_bytes:
             raise LimitError(
-                f"{batch.path(0)}.{field.attribute}: the file of {self.bytes.size} bytes shares data that expands to more than {self.max_bytes} bytes; "
-                "likely crafted"
+                f"{batch.path(0)}.{field.attribute}: the file of {self.bytes.size} bytes shares data that expands to more than "
+                f"{self.max_bytes} bytes; likely crafted"
             )
 
     def _fail(self, batch: Batch, bad: Any, rows: Any, at: Any, field: Field | None, what: str) -> None:

@@ -6,7 +6,7 @@ from .. import types
 from .._base import Dangling, OpaqueUnion, table_name
 from ..errors import EditError
 from ..graph import Model, Operator, Tensor
-from .facts_summary import is_custom
+from .facts_summary import is_custom, version_of
 from .facts_tensors import matches
 from .values import Facts, Places, file_facts, set_fields
 
@@ -55,7 +55,7 @@ def operator_facts(operator: Operator, places: Places, subgraph: int, index: int
         "index": index,
         "name": operator.op_name,
         "custom": is_custom(opcode),
-        "version": None if opcode is None or isinstance(opcode, Dangling) else opcode.version,
+        "version": version_of(opcode),
         "inputs": [_reference(t, places) for t in operator.inputs],
         "outputs": [_reference(t, places) for t in operator.outputs],
         "intermediates": [_reference(t, places) for t in operator.intermediates],

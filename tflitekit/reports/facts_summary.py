@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from .. import types
+from .._base import Dangling
 from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
 from .facts_tensors import is_quantized, stored_bytes, tensor_facts
 from .values import Facts, Places, file_facts
@@ -18,7 +19,8 @@ def summary_facts(model: Model) -> Facts:
     version              of the schema
     description          text or null
     min_runtime_version  text of that metadata entry, or null
-    subgraphs            index, name, tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null for a missing tensor)
+    subgraphs            index, name, tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null
+                         for none; subgraph, index and missing = true for an index that points at nothing)
     signatures           key, subgraph (index), inputs, outputs (each: name, tensor index)
     operators            name, custom, version, count; most frequent first
     metadata             name, bytes
@@ -82,7 +84,11 @@ def _subgraph(model: Model, number: int, places: Places) -> Facts:
     subgraph = model.subgraphs[number]
 
     def known(tensor: Tensor | None) -> Facts | None:
-        return None if tensor is None else tensor_facts(tensor, places, number, places.index(tensor))
+        if tensor is None:
+            return None
+        if isinstance(tensor, Dangling):
+            return {"subgraph": number, "index": tensor.index, "missing": True}
+        return tensor_facts(tensor, places, number, places.index(tensor))
 
     return {
         "index": number,
@@ -111,11 +117,16 @@ def is_custom(opcode: OperatorCode | None) -> bool:
     return opcode is not None and opcode.code.name == "CUSTOM"
 
 
+def version_of(opcode: OperatorCode | None) -> int | None:
+    """The operator's version; None without an operator code."""
+    return None if opcode is None or isinstance(opcode, Dangling) else opcode.version
+
+
 def _operators(model: Model) -> list[Facts]:
     codes = Counter(operator.opcode for operator in model.operators())
     counts: Counter[tuple[str, bool, int | None]] = Counter()
     for opcode, count in codes.items():
-        key = ("?", False, None) if opcode is None else (opcode.op_name, is_custom(opcode), opcode.version)
+        key = ("?", False, None) if opcode is None else (opcode.op_name, is_custom(opcode), version_of(opcode))
         counts[key] += count
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0][0], item[0][2] or 0))
     return [{"name": name, "custom": custom, "version": version, "count": count} for (name, custom, version), count in ordered]

@@ -90,6 +90,8 @@ def _interface(facts: Facts) -> Table:
 def _interface_row(tensor: Facts | None) -> list[Value]:
     if tensor is None:
         return ["-", "(none)", "", "", "", "", ""]
+    if "missing" in tensor:
+        return [str(tensor["index"]), Cell("(no such tensor)", "error"), "", "", "", "", ""]
     return [
         index_text(tensor["index"]),
         tensor["name"] or "(no name)",

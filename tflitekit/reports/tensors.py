@@ -78,7 +78,7 @@ def _channels(tensor: Facts, width: int, exact: bool) -> list[list[Value]]:
 
 def _notes(tensors: list[Facts]) -> list[Note]:
     notes = []
-    if any(-1 in t["shape_signature"] for t in tensors):
+    if any("?" in shape_cell(t).text for t in tensors):
         notes.append(Note("? is a dynamic dimension; bytes count it as 1.", "note"))
     if any(kind_of(t) == "ranges" for t in tensors):
         notes.append(Note("ranges: min and max were recorded, but there is no scale: the tensor is not quantized.", "note"))

@@ -1,0 +1,70 @@
+"""The command line as a process: what it imports, pipes that close early, odd encodings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tflitekit as tk
+
+from ..reports.models import small
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "flatbuffers", "tflite", "ml_dtypes", "tflitekit.graph", "tflitekit.flat")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["tensors", "--help"], ["copy", "--help"], ["sumary"], ["diff", "x"], []])
+def test_help_version_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom tflitekit.cli.main import main\n"
+        f"main({arguments!r})\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert run("-c", code).stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "small.tflite"
+    made = small()
+    made.subgraphs[0].tensors[0].name = "卷积\u202e".encode()
+    tk.write(made, path)
+    return path
+
+
+def test_module_runs_and_stdout_holds_only_the_report(model: Path) -> None:
+    done = run("-m", "tflitekit", "summary", str(model))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("small.tflite\n")
+
+
+def test_an_ascii_terminal_gets_escapes(model: Path) -> None:
+    done = run("-m", "tflitekit", "tensors", str(model), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\u5377\u79ef\u202e" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGPIPE is a matter of POSIX")
+def test_a_closed_pipe_is_no_traceback(model: Path) -> None:
+    big = small()
+    for i in range(5000):
+        big.subgraphs[0].add_tensor(tk.Tensor(name=f"tensor {i}", buffer=big.buffers[0]))
+    tk.write(big, model, overwrite=True)
+    command = [sys.executable, "-m", "tflitekit", "tensors", str(model)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+    process.stderr.close()

@@ -1,0 +1,147 @@
+"""Same-size edits: only their bytes change, everything else of the file stays, and what cannot be patched is rebuilt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tflitekit as tk
+from tests import forge
+from tflitekit.build import ModelBuilder, TensorSpec, quantize
+from tflitekit.flat.codec import encode
+from tflitekit.graph import Model
+
+
+def small() -> Model:
+    """One ADD of a quantized input and a constant, with out-of-line data."""
+    builder = ModelBuilder("small")
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4], "INT8", quantize(0.5, 3))
+    one = main.constant("one", np.arange(4, dtype=np.int8), quantization=quantize(0.25, 1))
+    main.output(main.apply("ADD", [x, one], TensorSpec("y", [1, 4], "INT8", quantize(0.5, 3)), version=2))
+    far = builder.buffer(bytes(range(64)), out_of_line=True)
+    builder.model.metadata.append(tk.Metadata(name="far", buffer=far))
+    return builder.build()
+
+
+def differing(old: bytes, new: bytes) -> list[int]:
+    assert len(old) == len(new)
+    return np.flatnonzero(np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8)).tolist()
+
+
+def test_zero_point_changes_its_bytes_only() -> None:
+    data = tk.serialize(small())
+    model = tk.parse(data)
+    quantization = model.subgraphs[0].tensors[0].quantization
+    assert quantization is not None
+    quantization.zero_point = [4]
+    output = encode(model)
+    new = b"".join(output.pieces)
+    assert output.writer == "patch"
+    assert len(differing(data, new)) == 1
+    assert [str(c.path) for c in tk.diff(tk.parse(data), tk.parse(new))] == ["subgraphs[0].tensors[0].quantization.zero_point"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: setattr(m.subgraphs[0].tensors[1].quantization, "scale", np.float32([0.125])),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "name", b"z"),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "shape", (4, 1)),
+        lambda m: setattr(m.operator_codes[0], "version", 3),
+        lambda m: setattr(m.subgraphs[0].tensors[1].buffer, "data", bytes([9, 9, 9, 9])),
+        lambda m: setattr(m.metadata[-1].buffer, "data", bytes(64)),
+        lambda m: setattr(m, "version", 4),
+    ],
+    ids=["scale", "name", "shape", "opcode-version", "inline-data", "out-of-line-data", "model-version"],
+)
+def test_what_can_be_patched(edit: object) -> None:
+    data = tk.serialize(small())
+    model = tk.parse(data)
+    edit(model)  # type: ignore[operator]
+    output = encode(model)
+    assert output.writer == "patch"
+    new = b"".join(output.pieces)
+    assert 0 < len(differing(data, new)) <= 64
+    assert tk.diff(model, tk.parse(new)) == []
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: setattr(m.subgraphs[0].tensors[0].quantization, "zero_point", [4, 4]),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "name", b"longer"),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "type", "FLOAT32"),  # stored, but the default: patched, see below
+        lambda m: setattr(m.subgraphs[0], "name", None),
+        lambda m: m.subgraphs[0].outputs.append(m.subgraphs[0].tensors[0]),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "is_variable", True),
+        lambda m: setattr(m.subgraphs[0].tensors[1].buffer, "data", bytes(5)),
+    ],
+    ids=["vector-length", "name-length", "type-to-default", "string-removed", "output-added", "absent-scalar", "data-length"],
+)
+def test_everything_else_is_right_too(edit: object, request: pytest.FixtureRequest) -> None:
+    model = tk.parse(tk.serialize(small()))
+    edit(model)  # type: ignore[operator]
+    output = encode(model)
+    assert output.writer == ("patch" if "type-to-default" in request.node.name else "rebuild")
+    assert tk.diff(model, tk.parse(b"".join(output.pieces))) == []
+
+
+def test_unknown_field_survives_a_patch() -> None:
+    model = small()
+    data = forge.pack(model, {model.subgraphs[0].tensors[0]: {30: ("int32", 7)}})
+    read = tk.parse(data)
+    quantization = read.subgraphs[0].tensors[0].quantization
+    assert quantization is not None
+    quantization.scale = np.float32([2.0])
+    new = tk.serialize(read)
+    assert len(differing(data, new)) <= 4
+    with pytest.raises(tk.LossyWriteError, match=r"subgraphs\[0\]\.tensors\[0\].*newer than the schema"):
+        tk.serialize(read, rebuild=True)
+
+
+def test_shared_bytes_are_not_patched() -> None:
+    """Two tensors whose quantization is one table in the file: an edit of one must not reach the other."""
+    model = small()
+    x, y = model.subgraphs[0].tensors[0], model.subgraphs[0].tensors[2]
+    y.quantization = x.quantization  # the independent writer packs one object once per user, so share by hand
+    data = share_quantization(tk.serialize(model, rebuild=True))
+    read = tk.parse(data)
+    first, last = read.subgraphs[0].tensors[0].quantization, read.subgraphs[0].tensors[2].quantization
+    assert first is not None and last is not None and first is not last
+    first.zero_point = [100]
+    output = encode(read)
+    assert output.writer == "rebuild"
+    again = tk.parse(b"".join(output.pieces))
+    kept = again.subgraphs[0].tensors[2].quantization
+    assert kept is not None and kept.zero_point.tolist() == [3]
+
+
+def share_quantization(data: bytes) -> bytes:
+    """Point tensor 2 at the quantization table of tensor 0."""
+    from tflitekit.flat.verifier import Verifier, plan
+
+    batch = next(b for b in Verifier(memoryview(data)).run() if b.name == "Tensor")
+    slot = next(f.slot for f in plan("Tensor").fields if f.name == "quantization")
+    at = [int(batch.pos[i] + batch.offsets[batch.inv[i], slot]) for i in (0, 2)]
+    target = at[0] + int.from_bytes(data[at[0] : at[0] + 4], "little")
+    out = bytearray(data)
+    out[at[1] : at[1] + 4] = (target - at[1]).to_bytes(4, "little")
+    return bytes(out)
+
+
+def test_real_models_change_by_the_edit_alone(model_path: Path) -> None:
+    model = tk.read(model_path)
+    found = next((t.quantization for t in model.tensors() if t.quantization is not None and len(t.quantization.scale) == 1), None)
+    if found is None:
+        pytest.skip("no per-tensor quantization")
+    found.scale = found.scale * np.float32(2)
+    output = encode(model)
+    data = model_path.read_bytes()
+    new = b"".join(output.pieces)
+    assert output.changes is not None and len(output.changes) == 1
+    if output.writer == "patch":
+        assert len(differing(data, new)) <= 4
+    assert tk.diff(model, tk.parse(new)) == []

@@ -7,6 +7,7 @@ timeout, which become results like any other.
 from __future__ import annotations
 
 import atexit
+import os
 import pickle
 import select
 import signal
@@ -176,7 +177,7 @@ class Pool:
 @cache
 def pool() -> Pool:
     """The pool that all tests of a process share."""
-    made = Pool()
+    made = Pool(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     atexit.register(made.close)
     return made
 

@@ -300,7 +300,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, (bytes, memoryview)):
         head = bytes(value[:16])
         if isinstance(value, bytes) and len(value) <= _SHOWN:
-            return repr(printable(value))
+            return f"'{printable(value)}'"
         return f"{len(value)} bytes ({head.hex()}{'...' if len(value) > len(head) else ''})"
     if isinstance(value, tuple):
         items = ["none" if item is None else item if isinstance(item, str) else _shown(item) for item in value[:12]]

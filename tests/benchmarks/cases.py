@@ -84,12 +84,25 @@ def round_trip(source: Path, ours: Path, theirs: Path) -> dict[str, Callable[[],
 
 
 def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
-    """Round trips of real models."""
+    """Round trips of real models: from file to file (ours verified, synced and renamed into place, the peer's neither), and without writing a file."""
+    peer = flatbuffer_utils()
+    ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
+
+    def agree(*_: Any) -> None:
+        files_agree(ours, theirs)
+
+    def ours_in_memory(path: Path) -> bytes:
+        return tk.serialize(tk.read(path), rebuild=True)
+
+    def theirs_in_memory(path: Path) -> Any:
+        return peer.convert_object_to_bytearray(peer.read_model(path))
+
     rows = []
     for path in paths:
-        ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
-        timing = interleave(round_trip(path, ours, theirs), repeats, check=lambda *_, a=ours, b=theirs: files_agree(a, b))  # type: ignore[misc]
-        rows.append(timing.row(f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip", 3))
+        name = f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip"
+        files = interleave(round_trip(path, ours, theirs), repeats, check=agree)
+        memory = interleave({"tflitekit": partial(ours_in_memory, path), PEER: partial(theirs_in_memory, path)}, repeats)
+        rows += [files.row(name, 3), memory.row(f"{name}, in memory", 0)]
     return rows
 
 

@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class Row:
     """One comparison. Times are medians in seconds; `ratio` is what `better` names, `target` what the project promises for it.
 
-    `better` is "x faster" (peer / ours, at least the target) or "of its time" (ours / peer, at most the target), or "MB" (a size, at most).
+    `better` is "x faster" (peer / ours, at least the target) or "of its time" (ours / peer, at most the target), or "MB" (a size, at most). A target
+    of 0 promises nothing.
     """
 
     name: str
@@ -36,13 +37,16 @@ class Row:
 
     def holds(self, slack: float = 1.0) -> bool:
         """Whether the target is met, loosened by a factor."""
+        if not self.target:
+            return True
         return self.ratio * slack >= self.target if self.better == "x faster" else self.ratio <= self.target * slack
 
     def cells(self) -> list[str]:
         sign = ">=" if self.better == "x faster" else "<="
         values = [f"{self.ours:.1f} MB", "-"] if self.better == "MB" else [seconds(self.ours), seconds(self.peer)]
         found = "-" if self.better == "MB" else f"{self.ratio:.2f} {self.better}"
-        return [self.name, *values, found, f"{sign} {self.target:g}", "yes" if self.holds() else "NO", self.peer_name, self.spread]
+        promise = [f"{sign} {self.target:g}", "yes" if self.holds() else "NO"] if self.target else ["-", "-"]
+        return [self.name, *values, found, *promise, self.peer_name, self.spread]
 
 
 def seconds(value: float) -> str:

@@ -142,9 +142,7 @@ def test_a_file_in_place_of_a_command_gets_a_hint(model: Path, capsys: pytest.Ca
     assert f"tflitekit summary {model}" in call(capsys, model)[2]
 
 
-def test_unexpected_errors_are_one_line_unless_asked(
-    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unexpected_errors_are_one_line_unless_asked(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> int:
         raise ZeroDivisionError("a\nb")
 

@@ -138,5 +138,5 @@ def test_an_offset_outside_the_file_loads_and_is_not_rebuilt() -> None:
     broken = tk.parse(bytes(data))
     assert any(p.severity == "error" for p in tk.verify(broken))
     assert tk.serialize(broken) == bytes(data)
-    with pytest.raises(tk.LossyWriteError, match="file offset that is not valid"):
+    with pytest.raises(tk.LossyWriteError):
         tk.serialize(broken, rebuild=True)

@@ -49,9 +49,7 @@ def small() -> Model:
         name="block/weights", shape=(2, 5), type=TensorType.INT4, buffer=unused,
         quantization=QuantizationParameters(details=BlockwiseQuantization(scales=scales, block_size=32)),
     )  # fmt: skip
-    result = Tensor(
-        name="result", shape=(1, 2), type=TensorType.FLOAT32, buffer=empty, quantization=QuantizationParameters(min=[-1.0], max=[1.0])
-    )
+    result = Tensor(name="result", shape=(1, 2), type=TensorType.FLOAT32, buffer=empty, quantization=QuantizationParameters(min=[-1.0], max=[1.0]))
     main = SubGraph(name="main", tensors=[image, kernel, offset, features, blocks, scales, result], inputs=[image], outputs=[result])
     conv = OperatorCode(builtin_code=BuiltinOperator.CONV_2D, version=3)
     custom = OperatorCode(builtin_code=BuiltinOperator.CUSTOM, custom_code="Pool")

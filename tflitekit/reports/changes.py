@@ -22,7 +22,7 @@ def changes_facts(a: Model, b: Model, changes: Sequence[Change]) -> Facts:
     places = Places(a), Places(b)
     found = []
     for change in changes:
-        old, new = change_pair(change.old, change.new, *places)
+        old, new = change_pair(change.path, change.old, change.new, *places)
         found.append({"path": change.path, "old": old, "new": new})
     return {"a": file_facts(a), "b": file_facts(b), "equal": not changes, "changes": found}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .report import Column, Report, Table
+from .report import Column, Note, Report, Table
+from .tensors import SUBGRAPH_INDEX
 from .values import Facts, plural, text_of
 
 
@@ -10,7 +11,6 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
     """A table of operators from `operators_facts`. names: tensors by name, not only by index."""
     several = facts["subgraphs"] > 1
     table = Table("", [
-        *([Column("graph", "right")] if several else []),
         Column("#", "right"),
         Column("operator", priority=2, style="name"),
         Column("inputs", priority=6, own_line=names),
@@ -20,8 +20,7 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
     ])  # fmt: skip
     for operator in facts["operators"]:
         table.rows.append([
-            *([str(operator["subgraph"])] if several else []),
-            str(operator["index"]),
+            f"{operator['subgraph']}:{operator['index']}" if several else str(operator["index"]),
             _title(operator),
             _references(operator["inputs"], names),
             _references(operator["outputs"], names),
@@ -30,7 +29,7 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
         ])  # fmt: skip
     shown, total = len(facts["operators"]), facts["total"]
     count = plural(total, "operator") if shown == total else f"{shown} of {plural(total, 'operator')}"
-    return Report(f"{facts['file']['name']}: {count}", [table])
+    return Report(f"{facts['file']['name']}: {count}", [table, *([Note(SUBGRAPH_INDEX, "note")] if several else [])])
 
 
 def _title(operator: Facts) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
 from .tensors import IDLE_SCALE, axis_text, index_text, scale_text, shape_cell, zero_point_text
-from .values import Facts, plural, size_text
+from .values import Facts, plural, share_text, size_text
 
 
 def summary_report(facts: Facts) -> Report:
@@ -41,7 +41,7 @@ def _overview(facts: Facts) -> KeyValues:
     quantization = facts["quantization"]
     share = f"{quantization['quantized']} of {plural(quantization['tensors'], 'tensor')}"
     if quantization["constant_bytes"]:
-        share += f", {quantization['quantized_constant_bytes'] / quantization['constant_bytes']:.1%} of the constant bytes"
+        share += f", {share_text(quantization['quantized_constant_bytes'], quantization['constant_bytes'])} of the constant bytes"
     rows.append(("quantized", Cell(share, "quantized" if quantization["quantized"] else "")))
     rows += _container(facts["container"])
     return KeyValues("", rows)
@@ -70,7 +70,7 @@ def _container(container: Facts | None) -> list[tuple[str, Value]]:
 def _interface(facts: Facts) -> Table:
     several = len(facts["subgraphs"]) > 1
     table = Table("inputs and outputs", [
-        *([Column("graph", "right")] if several else []),
+        *([Column("subgraph", "right")] if several else []),
         Column(""),
         Column("tensor", "right"),
         Column("name", priority=9, own_line=True, style="name"),
@@ -128,7 +128,7 @@ def _constants(facts: Facts) -> Table:
     ])  # fmt: skip
 
     def add(label: str, tensors: Any, buffers: Any, size: int) -> None:
-        table.rows.append([label, str(tensors), str(buffers), str(size), f"{size / total:.1%}" if total else "-"])
+        table.rows.append([label, str(tensors), str(buffers), str(size), share_text(size, total)])
 
     for row in constants["by_type"]:
         add(row["type"], row["tensors"], row["buffers"], row["bytes"])
@@ -161,7 +161,7 @@ def _subgraphs(facts: Facts) -> Table:
 
 def _signatures(facts: Facts) -> Table:
     table = Table("signatures", [
-        Column("key", priority=6, style="name"), Column("graph", "right"), Column(""), Column("name", priority=9, style="name"),
+        Column("key", priority=6, style="name"), Column("subgraph", "right"), Column(""), Column("name", priority=9, style="name"),
         Column("tensor", "right"),
     ])  # fmt: skip
     for signature in facts["signatures"]:

@@ -6,6 +6,7 @@ from .facts_tensors import kind_of
 from .report import Cell, Column, Note, Report, Table, Value
 from .values import Facts, plural, shape_text, short, span
 
+SUBGRAPH_INDEX = "# is subgraph:index."
 IDLE_SCALE = "Tensors of a float type that carry a scale are not counted as quantized: their values are real numbers already."
 
 
@@ -13,19 +14,18 @@ def tensors_report(facts: Facts, channels: bool = False, exact: bool = False) ->
     """A table of tensors from `tensors_facts`. channels: one line per scale; exact: all digits of float32 values."""
     several = facts["subgraphs"] > 1
     tensors = facts["tensors"]
-    table = Table("", _columns(several, exact))
+    table = Table("", _columns(exact))
     for tensor in tensors:
         table.rows.append(_row(tensor, several, exact))
         if channels:
             table.rows += _channels(tensor, len(table.columns), exact)
     count = plural(facts["total"], "tensor") if len(tensors) == facts["total"] else f"{len(tensors)} of {plural(facts['total'], 'tensor')}"
     quantized = sum(t["quantized"] for t in tensors)
-    return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors)])
+    return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors, several)])
 
 
-def _columns(several: bool, exact: bool) -> list[Column]:
+def _columns(exact: bool) -> list[Column]:
     return [
-        *([Column("graph", "right")] if several else []),
         Column("#", "right"),
         Column("type"),
         Column("shape", priority=2, least=9),
@@ -35,7 +35,7 @@ def _columns(several: bool, exact: bool) -> list[Column]:
         Column("scale", priority=7 if exact else 5, least=13, own_line=exact, mark="scale " if exact else "", optional=True),
         Column("zero point", "right", optional=True),
         Column("axis", "right", optional=True),
-        Column("details", priority=8, own_line=True, optional=True),
+        Column("details", priority=10, own_line=True, optional=True),
         Column("name", priority=9, own_line=True, style="name"),
     ]
 
@@ -45,8 +45,7 @@ def _row(tensor: Facts, several: bool, exact: bool) -> list[Value]:
     size = tensor["bytes"] if tensor["stored_bytes"] is None else tensor["stored_bytes"]
     scale, zero_point, axis = scale_text(tensor, exact), zero_point_text(tensor), axis_text(tensor)
     return [
-        *([str(tensor["subgraph"])] if several else []),
-        index_text(tensor["index"]),
+        f"{tensor['subgraph']}:{tensor['index']}" if several else str(tensor["index"]),
         tensor["type"],
         shape_cell(tensor),
         "?" if size is None else str(size),
@@ -76,8 +75,8 @@ def _channels(tensor: Facts, width: int, exact: bool) -> list[list[Value]]:
     return rows
 
 
-def _notes(tensors: list[Facts]) -> list[Note]:
-    notes = []
+def _notes(tensors: list[Facts], several: bool) -> list[Note]:
+    notes = [Note(SUBGRAPH_INDEX, "note")] if several else []
     if any("?" in shape_cell(t).text for t in tensors):
         notes.append(Note("? is a dynamic dimension; bytes count it as 1.", "note"))
     if any(kind_of(t) == "ranges" for t in tensors):

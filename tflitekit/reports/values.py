@@ -5,16 +5,18 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .. import types
 from .._base import Dangling, OpaqueUnion, Table, fields_of, table_name
+from .._schema import FIELDS
 from ..graph import Buffer, Model, SubGraph, Tensor
 
 Facts = dict[str, Any]
-LONG = 64  # elements of a vector, bytes of a string: beyond that, changes are summarised
+LONG = 64  # elements of a vector: beyond that, changes are summarised
 SHOWN = 6  # elements of a vector in a table
 
 
@@ -148,39 +150,46 @@ def size_text(size: int | None) -> str:
     return text
 
 
+def share_text(part: int, whole: int) -> str:
+    """A percentage that says 0 % and 100 % only of nothing and everything; `-` of nothing."""
+    if not whole:
+        return "-"
+    share = f"{part / whole:.1%}"
+    if 0 < part < whole:
+        return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(share, share)
+    return share
+
+
 def plural(count: int, noun: str) -> str:
     """`1 tensor`, `2 tensors`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def change_pair(old: Any, new: Any, places_old: Places, places_new: Places) -> tuple[Any, Any]:
+def change_pair(path: str, old: Any, new: Any, places_old: Places, places_new: Places) -> tuple[Any, Any]:
     """Both sides of a change as JSON data.
 
     Data and long vectors are summarised: their length, and on the new side how many elements differ from the old.
     """
-    return _side(old, None, places_old), _side(new, old, places_new)
+    text = path.rpartition(".")[2] in _strings()
+    return _side(old, None, places_old, text), _side(new, old, places_new, text)
 
 
-def _side(value: Any, other: Any, places: Places) -> Any:
+def _side(value: Any, other: Any, places: Places, text: bool) -> Any:
     if isinstance(value, Table):
         fields = set_fields(value, places).items()
         short_fields = {k: {"elements": len(v)} if isinstance(v, list) and len(v) > LONG else v for k, v in fields}
         return {"table": table_name(type(value)), **short_fields}
-    if isinstance(value, (bytes, bytearray, memoryview)) and not _is_name(value):
+    if isinstance(value, (bytes, bytearray, memoryview)) and not text:
         return {"bytes": len(value), **_differing(np.frombuffer(value, np.uint8), other)}
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > LONG:
         return {"elements": len(value), **_differing(np.asarray(value), other)}
     return plain(value, places)
 
 
-def _is_name(value: bytes | bytearray | memoryview) -> bool:
-    """Whether short bytes read as text."""
-    if len(value) > LONG:
-        return False
-    try:
-        return bytes(value).decode().isprintable()
-    except UnicodeDecodeError:
-        return False
+@cache
+def _strings() -> frozenset[str]:
+    """The fields of the schema that hold text."""
+    return frozenset(row[1] for rows in FIELDS.values() for row in rows if row[3] == "string")
 
 
 def _differing(mine: Any, other: Any) -> Facts:

@@ -19,7 +19,10 @@ WORDS = [b"good", b"bad movie", b"", b"how are you", b"\xc3\xa4 1234", b"tea"]
 
 
 def make_input(rng: np.random.Generator, dtype: Any, shape: tuple[int, ...], recipe: int) -> Any:
-    """Values of the input's own type. Recipe 0: the whole range of narrow types, 0 and 1 for wide integers (they index); 1: 0 and 1; 2: ones; 3: zeros."""
+    """Values of the input's own type.
+
+    Recipe 0: the whole range of narrow types, 0 and 1 for wide integers, which often index; 1: 0 and 1; 2: ones; 3: zeros.
+    """
     kind = np.dtype(dtype).kind if dtype is not np.bytes_ else "S"
     if kind in "SO":
         words = [WORDS[i] for i in rng.integers(0, len(WORDS), int(np.prod(shape)))]

@@ -134,7 +134,7 @@ def broken_models() -> dict[str, tk.Model]:
     dimension = made["dimension"].subgraphs[0].tensors[0].quantization
     assert dimension is not None
     dimension.quantized_dimension = 77
-    made["sentinel"].buffers[0].data = b"data where none may be"
+    made["sentinel"].buffers[0].data = memoryview(b"data where none may be")
     return made
 
 

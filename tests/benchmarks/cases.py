@@ -6,6 +6,7 @@ import filecmp
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,7 @@ MEGABYTE = 1 << 20
 
 def flatbuffer_utils() -> Any:
     """LiteRT's own tools for reading and writing models."""
-    from ai_edge_litert.tools import flatbuffer_utils as peer
-
-    return peer
+    return import_module(PEER)
 
 
 def content(data: bytes | memoryview) -> list[Any]:
@@ -48,7 +47,7 @@ def files_agree(ours: Path, theirs: Path) -> None:
 
 
 def operators(count: int, folder: Path, repeats: int = 5) -> list[Row]:
-    """Read with all objects, write with a new layout, and both in turn, of a generated model. Ours verifies on reading and after writing, and syncs."""
+    """Read with all objects, write with a new layout, and both, of a generated model. Ours verifies on reading and after writing, and syncs."""
     peer = flatbuffer_utils()
     source, ours, theirs = folder / "many.tflite", folder / "ours.tflite", folder / "theirs.tflite"
     source.write_bytes(tk.serialize(generated.many_operators(count)))
@@ -84,7 +83,7 @@ def round_trip(source: Path, ours: Path, theirs: Path) -> dict[str, Callable[[],
 
 
 def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
-    """Round trips of real models: from file to file (ours verified, synced and renamed into place, the peer's neither), and without writing a file."""
+    """Round trips of real models: from file to file (ours verified, synced and renamed into place, the peer's not), and in memory."""
     peer = flatbuffer_utils()
     ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
 
@@ -122,10 +121,11 @@ def big_weights(size: int, folder: Path, repeats: int = 5) -> list[Row]:
         for path in (ours, theirs):
             path.unlink(missing_ok=True)
 
-    copy()
+    remove()
     save()
     assert ours.stat().st_size == source.stat().st_size
     assert filecmp.cmp(ours, source, shallow=False), "a rebuild of what this writer wrote must be the same bytes"
+    remove()
     timing = interleave({"tflitekit": save, "cp + sync": copy}, repeats, before=remove)
     remove()
     grown = anonymous_memory(f"tk.write(tk.read({str(source)!r}), {str(ours)!r}, rebuild=True)")

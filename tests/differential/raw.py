@@ -18,12 +18,13 @@ class RawTable:
         vtable = position - struct.unpack_from("<i", data, position)[0]
         (size,) = struct.unpack_from("<H", data, vtable)
         offsets = struct.unpack_from(f"<{(size - 4) // 2}H", data, vtable + 4)
-        self.slots = {slot: position + offset for slot, offset in enumerate(offsets) if offset}
+        self.slots: dict[int, int] = {slot: position + offset for slot, offset in enumerate(offsets) if offset}
 
     def target(self, slot: int) -> int:
         """Where the offset stored in a slot points."""
         at = self.slots[slot]
-        return at + int(struct.unpack_from("<I", self.data, at)[0])
+        (offset,) = struct.unpack_from("<I", self.data, at)
+        return at + int(offset)
 
     def child(self, slot: int) -> RawTable:
         return RawTable(self.data, self.target(slot))
@@ -37,7 +38,7 @@ class RawTable:
     def string(self, slot: int) -> bytes:
         start = self.target(slot)
         (count,) = struct.unpack_from("<I", self.data, start)
-        return bytes(self.data[start + 4 : start + 4 + count])
+        return bytes(self.data[start + 4 : start + 4 + int(count)])
 
     def blob(self, slot: int) -> tuple[int, int]:
         """Where the bytes of a vector start, and how many there are."""

@@ -31,8 +31,8 @@ def test_differences_are_told_by_path(models: Path) -> None:
     quantized.quantization.scale = np.nextafter(quantized.quantization.scale, np.float32(9))
     subgraph.name = b"x"
     subgraph.operators[0].inputs.reverse()
-    subgraph.operators[1].opcode = model.operator_codes[-1] if subgraph.operators[1].opcode is not model.operator_codes[-1] else model.operator_codes[0]
-    model.buffers[2].data = b"12"
+    subgraph.operators[1].opcode = next(code for code in model.operator_codes if code is not subgraph.operators[1].opcode)
+    model.buffers[2].data = memoryview(b"12")
     model.signature_defs[0].inputs.append(tk.TensorMap())
     found = "\n".join(crosscheck.cross_check_model(model))
     for place in (

@@ -85,10 +85,8 @@ class Walk:
     def scalar(self, field: Field, ours: Any, theirs: Any, path: str, _: Any) -> None:
         if field.refers_to:
             ours = self.index(field, ours)
-        if field.type.startswith("float"):
-            same = struct.pack("<d", ours) == struct.pack("<d", theirs)
-        else:
-            same = type(theirs)(ours) == theirs
+        floating = field.type.startswith("float")
+        same = struct.pack("<d", ours) == struct.pack("<d", theirs) if floating else type(theirs)(ours) == theirs
         if not same:
             self.differ(path, ours, theirs)
 

@@ -1,4 +1,4 @@
-"""Child process: says of each file in a pickle whether the interpreter's C++ Verifier accepts it. Five bytes each: number, then 1, 0, or 2 (begun)."""
+"""Child process: says of each file in a pickle whether the C++ Verifier accepts it. Five bytes each: number, then 1, 0, or 2 (begun)."""
 
 from __future__ import annotations
 

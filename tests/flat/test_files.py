@@ -68,7 +68,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", range(8, len(BODY) - 64, 37))
 def test_truncated_files_are_damaged_at_a_byte(cut: int) -> None:
     with pytest.raises(tk.CorruptError, match=r"damaged at byte \d+ \(model"):
-        tk.parse(BODY[:cut] if cut > 700 else BODY[:cut])
+        tk.parse(BODY[:cut])
 
 
 def test_schema_version_is_not_a_reason_to_refuse() -> None:
@@ -149,10 +149,13 @@ def test_every_failing_call_leaves_the_old_file(
         return real(*arguments)
 
     monkeypatch.setattr(os, name, fail)
+    # Some calls may fail without harm (syncing the folder), and some are made less often than this.
+    message = ""
     try:
         tk.write(model, saved, overwrite=True)
     except tk.OutputError as error:
-        assert os.strerror(code) in str(error) and seen == call
+        message = str(error)
+    assert (os.strerror(code) in message and seen == call) or not message
     assert saved.read_bytes() in (BODY, expected)
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
 

@@ -19,6 +19,7 @@ from tflitekit.reports.layout import lay_out
 from tflitekit.reports.problems import problems_facts, problems_report
 from tflitekit.reports.render import plain
 from tflitekit.reports.to_json import to_json
+from tflitekit.reports.values import share_text
 
 from .models import small
 
@@ -151,3 +152,9 @@ def test_problems_are_sorted_and_counted() -> None:
     assert lines[0] == "(no file): 1 error, 1 warning, 1 info"
     assert lines[3].split() == ["error", "e", "b[1]", r"'t\x1b'", "bad"]
     assert lines[-1] == "buffers[0]: 1 != 2"
+
+
+def test_shares_say_all_and_nothing_only_where_that_is_so() -> None:
+    assert [share_text(*pair) for pair in [(0, 9), (1, 10**6), (1, 3), (10**6 - 1, 10**6), (9, 9), (0, 0)]] == [
+        "0.0%", "<0.1%", "33.3%", ">99.9%", "100.0%", "-",
+    ]  # fmt: skip

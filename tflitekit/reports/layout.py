@@ -98,20 +98,22 @@ def _table(section: Table, width: int | None) -> Iterator[Line]:
         below = _move_below(columns, widths, width)
         _fold(columns, widths, content, below, width)
     inline = [i for i in range(len(columns)) if i not in below]
-    yield from _row([Cell(columns[i].name, "header") for i in inline], [columns[i] for i in inline], [widths[i] for i in inline])
+    shown_columns, shown_widths = [columns[i] for i in inline], [widths[i] for i in inline]
+    yield from _row([Cell(column.name, "header") for column in shown_columns], shown_columns, shown_widths)
     for i in below:
         mark = "" if columns[i].mark.strip() == columns[i].name else columns[i].mark
         yield [Cell(" " * DETAIL_INDENT), Cell(mark), Cell(columns[i].name, "header")]
     for row in rows:
-        yield from _row([row[i] for i in inline], [columns[i] for i in inline], [widths[i] for i in inline])
+        yield from _row([row[i] for i in inline], shown_columns, shown_widths)
         for i in below:
             if row[i].text:
                 yield from _detail(row[i], columns[i].mark, width)
 
 
 def _escaped(value: Value, column: Column) -> Cell:
-    text, style = cell(value)
-    return Cell(escape(text), style or column.style)
+    if isinstance(value, str):
+        return Cell(escape(value), column.style)
+    return Cell(escape(value.text), value.style or column.style)
 
 
 def _detail(cell: Cell, mark: str, width: int | None) -> Iterator[Line]:
@@ -153,6 +155,8 @@ def _fold(columns: list[Column], widths: list[int], content: list[int], below: l
         dict.fromkeys(order, 4),
     ]
     for floor in floors:
+        if floor is floors[-1]:
+            order.sort(key=lambda i: -widths[i])
         for i in order:
             excess = _total(widths, below) - width
             if excess <= 0:
@@ -163,19 +167,21 @@ def _fold(columns: list[Column], widths: list[int], content: list[int], below: l
 
 def _row(cells: list[Cell], columns: list[Column], widths: list[int]) -> list[Line]:
     """The lines of one row: each cell folded to its column's width; the last column is not padded."""
-    pieces = [wrap(c.text, w) for c, w in zip(cells, widths, strict=True)]
+    pieces = [[c.text] if len(c.text) <= w and c.text.isascii() else wrap(c.text, w) for c, w in zip(cells, widths, strict=True)]
     lines = []
     for height in range(max(map(len, pieces), default=1)):
         line: Line = []
         blank = 0
         for i, (c, column, w) in enumerate(zip(cells, columns, widths, strict=True)):
             text = pieces[i][height] if height < len(pieces[i]) else ""
+            if not text:
+                blank += w + GAP
+                continue
             free = max(w - cell_width(text), 0)
             before, after = (free, 0) if column.justify == "right" else (0, free)
-            if text:
-                line += [Cell(" " * (blank + before)), Cell(text, c.style)]
-                blank = after + GAP
-            else:
-                blank += w + GAP
-        lines.append([part for part in line if part.text])
+            if blank + before:
+                line.append(Cell(" " * (blank + before)))
+            line.append(Cell(text, c.style) if height or len(pieces[i]) > 1 else c)
+            blank = after + GAP
+        lines.append(line)
     return lines

@@ -59,10 +59,12 @@ def number(value: float) -> float | str:
 
 def vector(values: Any) -> list[Any]:
     """A numpy vector as a list; float32 values keep every digit (as float64)."""
+    if not len(values):
+        return []
     array = np.asarray(values)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return [number(v) for v in array.tolist()]
     found: list[Any] = array.tolist()
+    if array.dtype.kind == "f" and not all(map(math.isfinite, found)):
+        return [number(v) for v in found]
     return found
 
 

@@ -74,9 +74,10 @@ def test_bad_content(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     monkeypatch.setenv("COLUMNS", "1000")
     make, says = BAD[kind]
     path = tmp_path / "m.tflite"
-    path.write_bytes(make())
+    data = make()
+    path.write_bytes(data)
     expect_refusal(path, says, capsys)
-    assert path.read_bytes() == make()
+    assert path.read_bytes() == data
 
 
 def test_missing_file_and_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

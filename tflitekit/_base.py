@@ -115,7 +115,7 @@ class Table:
         shown = []
         for field in fields_of(type(self)):
             value = getattr(self, field.attribute)
-            if not isinstance(value, (Table, list)) and value is not None and value != field.default and value != ():
+            if not isinstance(value, (Table, list)) and value is not None and (len(value) if hasattr(value, "__len__") else value != field.default):
                 text = repr(value)
                 shown.append(f"{field.attribute}={text if len(text) < 60 else text[:57] + '...'}")
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -263,8 +263,12 @@ def _check_scalar(where: str, field: Field) -> _Check:
     if field.type == "bool":
 
         def check_bool(value: Any) -> bool:
-            if value is True or value is False or (not isinstance(value, float) and value in (0, 1)):
-                return bool(value)
+            try:
+                number = operator.index(value.item() if getattr(value, "ndim", None) == 0 else value)
+            except TypeError:
+                number = -1
+            if number in (0, 1):
+                return bool(number)
             raise EditError(f"{where}: expected true or false, got {value!r}")
 
         return check_bool
@@ -348,7 +352,10 @@ def _check_array(where: str, dtype: str, positive: bool) -> _Check:
         """Convert to a read-only one-dimensional array; floats are rounded to float32 once, integers must be integers."""
         import numpy as np
 
-        array = np.atleast_1d(np.asarray(value))
+        try:
+            array = np.atleast_1d(np.asarray(value))
+        except ValueError:
+            raise EditError(f"{where}: expected a one-dimensional list of numbers, got nested lists") from None
         if array.ndim != 1 or array.dtype.kind not in "iuf" or (dtype == "int64" and array.dtype.kind == "f" and array.size):
             kind = "integers" if dtype == "int64" else "numbers"
             raise EditError(f"{where}: expected a one-dimensional list of {kind}, got {array.ndim}-dimensional {array.dtype}")

@@ -30,6 +30,11 @@ def target_of(field: Field) -> str:
     return field.refers_to.partition(".")[0]
 
 
+def none_index(field: Field) -> int:
+    """What a file has in place of no reference: -1, or 0 where the index is unsigned."""
+    return -1 if field.type == "int32" else 0
+
+
 class Positions:
     """Where every object of a model sits in the list that owns it: what the file stores in place of the object.
 
@@ -56,7 +61,7 @@ class Positions:
         An object that is not part of the model stands for itself.
         """
         if value is None:
-            return -1 if field.type == "int32" else 0
+            return none_index(field)
         key = self.of[target_of(field)].get(value)
         if key is not None:
             return key
@@ -65,7 +70,7 @@ class Positions:
     def column(self, field: Field, values: Iterable[Any]) -> list[Any] | None:
         """`stored` of many values at once; None if one of them is not part of the model."""
         positions = self.of[target_of(field)]
-        positions[None] = -1 if field.type == "int32" else 0
+        positions[None] = none_index(field)
         try:
             return list(map(positions.__getitem__, values))
         except KeyError:

@@ -97,7 +97,11 @@ def unpack(data: npt.NDArray[np.uint8], type_: TensorType, count: int) -> npt.ND
 def pack(values: npt.NDArray[Any], type_: TensorType) -> npt.NDArray[np.uint8]:
     """Pack integer values into 4 or 2 bits each; values outside the type's range raise EditError."""
     bits, (low, high) = BITS[type_], INTEGER_RANGES[type_]
-    wide = values.astype(np.int16).reshape(-1)
+    wide = values.reshape(-1)
+    if wide.dtype == numpy_dtype(type_):
+        wide = wide.astype(np.int16)
+    if wide.dtype.kind not in "iu":
+        raise EditError(f"expected integers for {type_.name}, got {values.dtype}")
     if wide.size and (wide.min() < low or wide.max() > high):
         raise EditError(f"values {wide.min()} to {wide.max()} do not fit in {type_.name} ({low} to {high})")
     per_byte = 8 // bits

@@ -22,11 +22,11 @@ LAYERS = {
     "graph": {"errors", "types", "_schema", "_base", "graph"},
     "flat": {"errors", "types", "_schema", "_base", "graph", "flat"},
     "build": {"errors", "types", "_schema", "_base", "graph", "build"},
-    "quant": {"errors", "types", "graph", "quant"},
+    "quant": {"errors", "types", "_schema", "graph", "quant"},
     "audit": {"errors", "types", "_schema", "graph", "quant", "audit"},
     "passes": {"errors", "types", "_schema", "graph", "quant", "audit", "passes"},
     "runtime": {"errors", "types", "_schema", "graph", "runtime"},
-    "reports": {"errors", "types", "_schema", "_base", "graph", "audit", "passes", "runtime", "reports"},
+    "reports": {"errors", "types", "_schema", "_base", "graph", "quant", "audit", "passes", "runtime", "reports"},
 }
 # Modules of the graph layer.
 GRAPH = {"graph", "verify", "diff", "_walk", "_facts", "_tensor_invariants"}

@@ -45,7 +45,7 @@ if _TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022 (grouped by use)
     # reading and writing
     "read", "parse", "write", "serialize",
     # looking at models
@@ -58,7 +58,7 @@ __all__ = [
     # errors
     "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "RuntimeCheckError",
     "SerializeError",
-]  # fmt: skip  # noqa: RUF022 (grouped by use)
+]  # fmt: skip
 
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
 _HOMES = {

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from .errors import EditError
 
-
 if TYPE_CHECKING:
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -578,6 +578,7 @@ class DanglingOperatorCode(Dangling, OperatorCode):
 
     @property
     def op_name(self) -> str:
+        """Text that cannot be mistaken for an operator."""
         return f"<no operator code {self.index}>"
 
 

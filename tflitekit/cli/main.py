@@ -30,6 +30,7 @@ COMMANDS = (
     Command("verify", "check every index, size and reference of a model"),
     Command("diff", "how two models differ, field by field"),
     Command("copy", "write a model again, unchanged or in a new layout"),
+    Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
 )
 
 

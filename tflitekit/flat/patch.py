@@ -1,7 +1,7 @@
 """Edits that keep every size: new bytes for places of the source file, found from the paths of a diff.
 
 What can be patched: scalar fields that are stored, vectors of numbers, strings and constant data of unchanged length. Everything else (fields that are
-absent because they have their default, references, anything longer or shorter) needs a rebuild; so do bytes that something else uses too.
+absent because they are defaults, references, anything longer or shorter) needs a rebuild; so do bytes that something else uses too.
 """
 
 from __future__ import annotations
@@ -16,15 +16,9 @@ import numpy as np
 from .._base import ARRAYS, Field, Table, table_name
 from ..diff import Change
 from ..graph import Buffer, Model, Operator
-from .verifier import SIZES, Batch, Verifier, plan
+from .verifier import SCALARS, SIZES, Batch, Verifier, plan
 
 Edit = tuple[int, bytes]  # position in the file, new bytes
-
-_FORMATS = {
-    "bool": "?", "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
-    "float32": "f", "float64": "d",
-}  # fmt: skip
-
 
 def edits_for(model: Model, changes: list[Change]) -> list[Edit] | None:
     """The edits of the source file that make it say what the model says, or None if a rebuild is needed."""
@@ -71,7 +65,7 @@ def _edit(model: Model, batches: list[Batch], path: str) -> Edit | None:
     value = getattr(owner, attribute)
     if field.kind == "scalar":
         offset = int(batch.offsets[batch.inv[row], field.slot])
-        return (int(batch.pos[row]) + offset, struct.pack(f"<{_FORMATS[field.type]}", value)) if offset else None
+        return (int(batch.pos[row]) + offset, SCALARS[field.type].pack(value)) if offset else None
     start, count = (int(a[row]) for a in batch.vectors[field.slot])
     if not start or value is None or len(value) != count:
         return None
@@ -84,7 +78,7 @@ def _encode(name: str, field: Field, value: Any) -> bytes:
         return encoded
     if field.kind == "string" or field.type == "uint8":
         return bytes(value)
-    return struct.pack(f"<{len(value)}{_FORMATS[field.type]}", *value)
+    return struct.pack(f"<{len(value)}{SCALARS[field.type].format[1:]}", *value)
 
 
 def _outside(model: Model, owner: Buffer | Operator, path: str) -> Edit | None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
-from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, class_of, enum_class
-from ..graph import Buffer, Model, Operator, dangling
-from .verifier import SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
+from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class
+from ..graph import Model, dangling
+from .verifier import FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -47,6 +47,27 @@ def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterabl
     deque(map(getattr(cls, attribute).__set__, objects, values), maxlen=0)
 
 
+# From this many tables of a kind on, their objects are filled by a function made for the class: three times as fast, but made in 0.2 ms.
+MANY = 400
+
+
+@cache
+def _unchecked(cls: type[Table]) -> type[Table]:
+    """A twin of a class without checked assignment. Instances have the same memory layout and are turned into instances of `cls` when filled."""
+    return type(cls.__name__, (Table,), {"__slots__": vars(cls)["__slots__"], "__setattr__": object.__setattr__})
+
+
+@cache
+def _filler(cls: type[Table], attributes: tuple[str, ...]) -> Callable[..., None]:
+    """A function (objects, *columns) that stores all attributes of all objects in one loop, as fast as the interpreter can."""
+    names = ", ".join(f"c{i}" for i in range(len(attributes)))
+    stores = "; ".join(f"o.{attribute} = c{i}" for i, attribute in enumerate(attributes))
+    scope: dict[str, Any] = {"cls": cls}
+    exec(f"def fill(objects, {names}):\n for o, {names} in zip(objects, {names}):\n  {stores}; o.__class__ = cls", scope)
+    made: Callable[..., None] = scope["fill"]
+    return made
+
+
 class _Reader:
     def __init__(self, verifier: Verifier) -> None:
         self.batches = verifier.run()
@@ -58,18 +79,32 @@ class _Reader:
     def read(self) -> Model:
         for batch in self.batches:
             cls = class_of(batch.name)
-            batch.objects = list(map(cls.__new__, repeat(cls, batch.count)))
+            raw = _unchecked(cls) if batch.count >= MANY else cls
+            batch.objects = list(map(raw.__new__, repeat(raw, batch.count)))
         model: Model = self.batches[0].objects[0]
         self._make_pools()
         for batch in self.batches:
             masks = batch.masks
             values = repeat(masks[0]) if len(masks) == 1 else map(masks.__getitem__, batch.inv.tolist())
             cls = class_of(batch.name)
-            _store(batch.objects, cls, "_present", values)
+            columns = {"_present": values, **self._beside_the_schema(batch)}
             for field in plan(batch.name).fields:
-                _store(batch.objects, cls, field.attribute, self._column(batch, cls, field))
+                columns[field.attribute] = self._column(batch, cls, field)
+            if batch.count >= MANY:
+                _filler(cls, tuple(columns))(batch.objects, *columns.values())
+            else:
+                for attribute, column in columns.items():
+                    _store(batch.objects, cls, attribute, column)
         self._finish(model)
         return model
+
+    def _beside_the_schema(self, batch: Batch) -> dict[str, Iterable[Any]]:
+        """Columns of attributes that are no schema fields; `_finish` corrects the few that say more."""
+        if batch.name == "Tensor":
+            owners = [weakref.ref(subgraph) for subgraph in self.pools["SubGraph"][:-1]]
+            return {"_subgraph": map(owners.__getitem__, self._scope(batch).tolist())}
+        constant = {"Model": "source", "Buffer": "out_of_line", "Operator": "large_custom_options"}.get(batch.name)
+        return {constant: repeat(False if batch.name == "Buffer" else None)} if constant else {}
 
     # ---- what indices refer to ----
 
@@ -202,6 +237,8 @@ class _Reader:
     def _scalars(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
         if batch.uniform and not batch.offsets[0, field.slot] and not field.refers_to:
             return repeat(absent_value(cls, field))
+        if batch.count <= FEW and not field.refers_to:
+            return self._few_scalars(batch, cls, field)
         numbers = self._numbers(batch, field)
         if field.refers_to:
             return self._refer(field, numbers.astype(np.int64), self._scope(batch) if field.refers_to == "Tensor" else None)
@@ -210,6 +247,18 @@ class _Reader:
             kind = enum_class(field.enum)
             members = {v: kind(v) for v in set(values)}
             return map(members.__getitem__, values)
+        return values
+
+    def _few_scalars(self, batch: Batch, cls: type[Table], field: Field) -> list[Any]:
+        """A scalar field of a few tables, one by one."""
+        unpack = SCALARS[field.type].unpack_from
+        absent = absent_value(cls, field)
+        convert = enum_class(field.enum) if field.enum else None
+        values = []
+        for pos, row in zip(batch.pos.tolist(), batch.inv.tolist(), strict=True):
+            offset = int(batch.offsets[row, field.slot])
+            value = unpack(self.raw.data, pos + offset)[0] if offset else absent
+            values.append(convert(value) if convert and offset else value)
         return values
 
     def _elements(self, field: Field, start: Ints, count: Ints) -> Any:
@@ -260,10 +309,6 @@ class _Reader:
     # ---- what lies outside the tables ----
 
     def _finish(self, model: Model) -> None:
-        object.__setattr__(model, "source", None)
-        for subgraph in model.subgraphs:
-            _store(subgraph.tensors, class_of("Tensor"), "_subgraph", repeat(weakref.ref(subgraph)))
-        _store(model.buffers, Buffer, "out_of_line", repeat(False))
         for buffer in model.buffers:
             if buffer.data is None and buffer.offset > 1:
                 view = self._outside(buffer.offset, buffer.size)
@@ -271,9 +316,7 @@ class _Reader:
                     object.__setattr__(buffer, "data", view)
                     object.__setattr__(buffer, "out_of_line", True)
         for subgraph in model.subgraphs:
-            operators = subgraph.operators
-            _store(operators, Operator, "large_custom_options", repeat(None))
-            for operator in operators:
+            for operator in subgraph.operators:
                 if operator.large_custom_options_offset > 1:
                     view = self._outside(operator.large_custom_options_offset, operator.large_custom_options_size)
                     object.__setattr__(operator, "large_custom_options", view)

@@ -10,8 +10,9 @@ never repeats a check and can never reach a byte that was not checked.
 
 from __future__ import annotations
 
+import struct
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,31 @@ IDENTIFIER = b"TFL3"
 MAX_TABLES = 1_000_000  # the C++ Verifier's default, which LiteRT uses
 MAX_OFFSET = 2**31  # offsets from here on are refused: they would be negative as signed numbers
 
-SIZES = {
-    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
+
+SCALARS = {
+    "bool": struct.Struct("<?"), "int8": struct.Struct("<b"), "uint8": struct.Struct("<B"), "int16": struct.Struct("<h"),
+    "uint16": struct.Struct("<H"), "int32": struct.Struct("<i"), "uint32": struct.Struct("<I"), "float32": struct.Struct("<f"),
+    "int64": struct.Struct("<q"), "uint64": struct.Struct("<Q"), "float64": struct.Struct("<d"),
 }  # fmt: skip
+SIZES = {name: scalar.size for name, scalar in SCALARS.items()}
+
+# Batches up to this many tables are checked and decoded one by one; measured: numpy pays from about twice this on.
+FEW = 12
+
+_TABLE_OUTSIDE = "the table is outside the file or misaligned"
+_VTABLE_OUTSIDE = "the vtable is outside the file or misaligned"
+_VTABLE_SIZE = "the vtable has an odd size or reaches beyond the file"
+_TABLE_BEYOND = "the table reaches beyond the file"
+_MISALIGNED = "a field is misaligned"
+_OFFSET = "the offset is zero or points outside the file"
+_VECTOR_OUTSIDE = "the vector is outside the file or misaligned"
+_UNTERMINATED = "the string has no terminating zero"
+
+_U16, _U32, _I32 = struct.Struct("<H").unpack_from, struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
+
+
+def _too_long(count: int, size: int) -> str:
+    return f"{count} elements of {size} bytes do not fit in the file"
 
 
 class Bytes:
@@ -50,7 +73,8 @@ class Plan(NamedTuple):
 
     fields: tuple[Field, ...]
     slots: int
-    checked: Ints  # slots whose inline bytes are checked, with their sizes
+    inline: tuple[tuple[int, int], ...]  # slots whose inline bytes are checked, with their sizes
+    checked: Ints  # the same, as arrays
     sizes: Ints
     wide: bool  # has 8-byte scalars
     offsets: tuple[Field, ...]  # fields that point elsewhere
@@ -71,9 +95,10 @@ def plan(name: str) -> Plan:
     for field in fields:
         known |= 1 << field.slot | (1 << field.slot - 1 if field.kind == "union" else 0)
     slots = max((f.slot for f in fields), default=-1) + 1
-    checked = np.array(sorted(inline), np.int64)
-    sizes = np.array([inline[s] for s in sorted(inline)], np.int64)
-    return Plan(fields, slots, checked, sizes, 8 in inline.values(), tuple(f for f in fields if f.kind != "scalar"), known)
+    pairs = tuple(sorted(inline.items()))
+    checked = np.array([slot for slot, _ in pairs], np.int64)
+    sizes = np.array([size for _, size in pairs], np.int64)
+    return Plan(fields, slots, pairs, checked, sizes, 8 in inline.values(), tuple(f for f in fields if f.kind != "scalar"), known)
 
 
 class Batch:
@@ -174,39 +199,122 @@ class Verifier:
                 f"{self.max_bytes} bytes; likely crafted"
             )
 
-    def _fail(self, batch: Batch, bad: Any, rows: Any, at: Any, field: Field | None, what: str) -> None:
+    def _fail(self, batch: Batch, bad: Any, rows: Any, at: Any, field: Field | None, what: str) -> NoReturn:
         first = int(np.flatnonzero(bad)[0])
-        row = int(np.arange(batch.count)[rows][first])
-        where = batch.path(row) + (f".{field.attribute}" if field else "")
-        raise CorruptError(what, int(np.asarray(at)[first]), where)
+        self._fail_row(batch, int(np.arange(batch.count)[rows][first]), int(np.asarray(at)[first]), field, what)
+
+    def _fail_row(self, batch: Batch, row: int, at: int, field: Field | None, what: str) -> NoReturn:
+        raise CorruptError(what, at, batch.path(row) + (f".{field.attribute}" if field else ""))
 
     def _check(self, batch: Batch) -> None:
         table = plan(batch.name)
-        vtables = self._vtables(batch, table)
-        if table.slots:
-            self._inline(batch, table, vtables)
+        few = batch.count <= FEW
+        if few:
+            self._tables_few(batch, table)
+        else:
+            self._vtables(batch, table)
+            if table.slots:
+                self._inline(batch, table)
         for field in table.offsets:
             if field.deprecated:
                 self._deprecated(batch, field)
+            elif field.kind == "union":
+                self._union(batch, field)
+            elif few:
+                self._pointers_few(batch, field)
             else:
                 self._pointers(batch, field)
 
-    def _vtables(self, batch: Batch, table: Plan) -> tuple[Ints, Ints]:
-        """Check where the tables and their vtables are; fill inv, offsets and masks. Returns (vtable positions, their sizes), distinct."""
+    # ---- the same checks for few tables, one by one: numpy costs more than it saves there ----
+
+    def _tables_few(self, batch: Batch, table: Plan) -> None:
+        """What `_vtables` and `_inline` check and fill in."""
+        data, size = self.bytes.data, self.bytes.size
+        rows: list[list[int]] = []
+        for row, pos in enumerate(batch.pos.tolist()):
+            if pos & 3 or pos > size - 4:
+                self._fail_row(batch, row, pos, None, _TABLE_OUTSIDE)
+            vtable = pos - _I32(data, pos)[0]
+            if vtable < 0 or vtable & 1 or vtable > size - 2:
+                self._fail_row(batch, row, pos, None, _VTABLE_OUTSIDE)
+            length = _U16(data, vtable)[0]
+            if length & 1 or vtable + length > size:
+                self._fail_row(batch, row, vtable, None, _VTABLE_SIZE)
+            stored = struct.unpack_from(f"<{max(0, length - 4) // 2}H", data, vtable + 4) if length > 4 else ()
+            offsets = [*stored[: table.slots], *([0] * (table.slots - len(stored)))]
+            end = pos + 4
+            for slot, width in table.inline:
+                offset = offsets[slot]
+                if offset:
+                    end = max(end, pos + offset + width)
+                    if offset & (min(width, 4) - 1) or (width == 8 and (pos + offset) & 7):
+                        self._fail_row(batch, row, pos, None, _MISALIGNED)
+            if end > size:
+                self._fail_row(batch, row, pos, None, _TABLE_BEYOND)
+            self.end = max(self.end, end, vtable + length)
+            mask = 0
+            for slot, offset in enumerate(stored):
+                mask |= (offset != 0) << slot
+            batch.masks.append(mask)
+            rows.append(offsets)
+        batch.offsets = np.array(rows, np.int64).reshape(batch.count, table.slots)
+        batch.inv, batch.uniform = np.arange(batch.count), batch.count == 1
+
+    def _pointers_few(self, batch: Batch, field: Field) -> None:
+        """What `_pointers` checks and fills in."""
+        data, size = self.bytes.data, self.bytes.size
+        starts, counts, rows, targets = [0] * batch.count, [0] * batch.count, [], []
+        string, total = field.kind == "string", 0
+        element = 4 if field.kind == "tables" else SIZES.get(field.type, 0)
+        for row, (pos, offset) in enumerate(zip(batch.pos.tolist(), batch.offsets[:, field.slot].tolist(), strict=True)):
+            if not offset:
+                continue
+            jump = _U32(data, pos + offset)[0]
+            target = pos + offset + jump
+            if not 0 < jump < MAX_OFFSET or target >= size:
+                self._fail_row(batch, row, pos + offset, field, _OFFSET)
+            if field.kind == "table":
+                rows.append(row)
+                targets.append(target)
+                continue
+            if target & 3 or target > size - 4:
+                self._fail_row(batch, row, target, field, _VECTOR_OUTSIDE)
+            length = _U32(data, target)[0]
+            end = target + 4 + length * element
+            if end + string > size:
+                self._fail_row(batch, row, target, field, _too_long(length, element))
+            if string and data[end]:
+                self._fail_row(batch, row, end, field, _UNTERMINATED)
+            self.end = max(self.end, end + string)
+            total += end + string - target
+            starts[row], counts[row] = target + 4, length
+        if field.kind == "table":
+            if rows:
+                self._add_children(batch, field, np.array(rows), np.array(targets, np.int64))
+            return
+        self._count_bytes(batch, field, total)
+        batch.vectors[field.slot] = start, count = np.array(starts, np.int64), np.array(counts, np.int64)
+        if field.kind == "tables":
+            self._elements(batch, field, start, count)
+
+    # ---- all tables of a batch at once ----
+
+    def _vtables(self, batch: Batch, table: Plan) -> None:
+        """Check where the tables and their vtables are; fill inv, offsets and masks."""
         raw, pos = self.bytes, batch.pos
         bad = (pos & 3 != 0) | (pos > raw.size - 4)
         if bad.any():
-            self._fail(batch, bad, slice(None), pos, None, f"the table is outside the file of {raw.size} bytes or misaligned")
+            self._fail(batch, bad, slice(None), pos, None, _TABLE_OUTSIDE)
         vtable = pos - raw.i32[pos >> 2]
         bad = (vtable < 0) | (vtable & 1 != 0) | (vtable > raw.size - 2)
         if bad.any():
-            self._fail(batch, bad, slice(None), pos, None, "the vtable is outside the file or misaligned")
+            self._fail(batch, bad, slice(None), pos, None, _VTABLE_OUTSIDE)
         distinct, inverse = distinct_of(vtable)
         sizes = raw.u16[distinct >> 1].astype(np.int64)
         bad = (sizes & 1 != 0) | (distinct + sizes > raw.size)
         if bad.any():
             bad = bad[inverse]
-            self._fail(batch, bad, slice(None), vtable, None, "the vtable has an odd size or reaches beyond the file")
+            self._fail(batch, bad, slice(None), vtable, None, _VTABLE_SIZE)
         batch.inv, batch.uniform = inverse, len(distinct) == 1
         self.end = max(self.end, int((distinct + sizes).max()), int(pos.max()) + 4)
         slots = np.arange(table.slots)
@@ -219,9 +327,8 @@ class Verifier:
             extra = raw.u16[start : int(distinct[row] + sizes[row]) >> 1] != 0
             if extra.any():
                 batch.masks[row] |= int.from_bytes(np.packbits(extra, bitorder="little").tobytes(), "little") << table.slots
-        return distinct, sizes
 
-    def _inline(self, batch: Batch, table: Plan, vtables: tuple[Ints, Ints]) -> None:
+    def _inline(self, batch: Batch, table: Plan) -> None:
         """Check that the inline bytes of all fields are aligned and inside the file."""
         raw = self.bytes
         offsets = batch.offsets[:, table.checked]
@@ -230,23 +337,20 @@ class Verifier:
         reach = batch.pos + (int(ends[0]) if batch.uniform else ends[batch.inv])
         furthest = int(reach.max())
         if furthest > raw.size:
-            self._fail(batch, reach > raw.size, slice(None), batch.pos, None, f"the table reaches beyond the file of {raw.size} bytes")
+            self._fail(batch, reach > raw.size, slice(None), batch.pos, None, _TABLE_BEYOND)
         self.end = max(self.end, furthest)
         bad = (filled & (offsets & (np.minimum(table.sizes, 4) - 1) != 0)).any(axis=1)
         if bad.any():
-            self._fail(batch, bad[batch.inv], slice(None), batch.pos, None, "a field is misaligned")
+            self._fail(batch, bad[batch.inv], slice(None), batch.pos, None, _MISALIGNED)
         if table.wide:
             for slot in table.checked[table.sizes == 8].tolist():
                 rows, at = batch.at(slot)
                 if (at & 7 != 0).any():
-                    self._fail(batch, at & 7 != 0, rows, at, None, "a field of 8 bytes is misaligned")
+                    self._fail(batch, at & 7 != 0, rows, at, None, _MISALIGNED)
 
     def _pointers(self, batch: Batch, field: Field) -> None:
         """Check what one field of all tables points at."""
         raw = self.bytes
-        if field.kind == "union":
-            self._union(batch, field)
-            return
         rows, at = batch.at(field.slot)
         if not len(at):
             if field.kind != "table":
@@ -254,14 +358,12 @@ class Verifier:
             return
         target = self._follow(batch, field, rows, at)
         if field.kind == "table":
-            self._count_tables(batch, field, len(target))
-            batch.child_rows[field.slot] = rows
-            batch.children[field.slot] = Batch(field.type, target, batch, field)
+            self._add_children(batch, field, rows, target)
             return
         element = 4 if field.kind == "tables" else SIZES[field.type]
         bad = (target & 3 != 0) | (target > raw.size - 4)
         if bad.any():
-            self._fail(batch, bad, rows, at, field, "the vector is outside the file or misaligned")
+            self._fail(batch, bad, rows, at, field, _VECTOR_OUTSIDE)
         length: Ints = raw.u32[target >> 2].astype(np.int64)
         ends = target + 4 + length * element
         last = ends + 1 if field.kind == "string" else ends
@@ -269,12 +371,12 @@ class Verifier:
         if furthest > raw.size:
             bad = last > raw.size
             wanted = int(length[np.flatnonzero(bad)[0]])
-            self._fail(batch, bad, rows, target, field, f"{wanted} elements of {element} bytes do not fit in the file of {raw.size} bytes")
+            self._fail(batch, bad, rows, target, field, _too_long(wanted, element))
         self.end = max(self.end, furthest)
         if field.kind == "string":
             bad = raw.u8[ends] != 0
             if bad.any():
-                self._fail(batch, bad, rows, ends, field, "the string has no terminating zero")
+                self._fail(batch, bad, rows, ends, field, _UNTERMINATED)
         self._count_bytes(batch, field, int(last.sum() - target.sum()))
         start: Ints = target + 4
         count = length
@@ -284,6 +386,12 @@ class Verifier:
         batch.vectors[field.slot] = start, count
         if field.kind == "tables":
             self._elements(batch, field, start, count)
+
+    def _add_children(self, batch: Batch, field: Field, rows: Any, target: Ints) -> None:
+        """Queue the tables that single-table fields point at."""
+        self._count_tables(batch, field, len(target))
+        batch.child_rows[field.slot] = rows
+        batch.children[field.slot] = Batch(field.type, target, batch, field)
 
     def _elements(self, batch: Batch, field: Field, start: Ints, count: Ints) -> None:
         """Queue the tables of a vector of tables."""
@@ -298,7 +406,7 @@ class Verifier:
         target = at + offset
         bad = (offset == 0) | (offset >= MAX_OFFSET) | (target >= self.bytes.size)
         if bad.any():
-            self._fail(batch, bad, rows, at, field, f"the offset is zero or points outside the file of {self.bytes.size} bytes")
+            self._fail(batch, bad, rows, at, field, _OFFSET)
         return target
 
     def _union(self, batch: Batch, field: Field) -> None:

@@ -96,7 +96,7 @@ class Affine:
         low, high = code_range(self.type)
         object.__setattr__(self, "type", TensorType(self.type))
         object.__setattr__(self, "scale", float32_scale(self.scale))
-        if isinstance(self.zero_point, bool) or not float(self.zero_point).is_integer():
+        if not isinstance(self.zero_point, (int, np.integer)) and not float(self.zero_point).is_integer():
             raise EditError(f"zero point {self.zero_point} is no integer. Round it; what is lost is at most half a scale.")
         object.__setattr__(self, "zero_point", int(self.zero_point))
         low, high = max(low, _ZERO_POINTS[0]), min(high, _ZERO_POINTS[1])

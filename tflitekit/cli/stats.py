@@ -17,20 +17,19 @@ FORMS = {"mean_std": ("mean", "std"), "range": ("min", "max"), "scale": ("scale"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     accept_negative(parser)
-    forms = parser.add_argument_group("what is known (one pair)")
-    forms.add_argument("--mean", type=number, metavar="M", help="the code that stands for 0; with --std")
-    forms.add_argument("--std", type=number, metavar="S", help="codes per unit: real = (q - mean) / std")
-    forms.add_argument("--min", type=number, metavar="A", help="the lowest real value; with --max")
-    forms.add_argument("--max", type=number, metavar="B", help="the highest real value")
-    forms.add_argument("--scale", type=number, metavar="S", help="the step between codes; with --zero-point")
-    forms.add_argument("--zero-point", type=number, metavar="Z", help="the code that stands for 0, an integer")
+    parser.add_argument("--mean", type=number, metavar="M", help="the code that stands for 0; with --std")
+    parser.add_argument("--std", type=number, metavar="S", help="codes per unit: real = (q - mean) / std")
+    parser.add_argument("--min", type=number, metavar="A", help="the lowest real value; with --max")
+    parser.add_argument("--max", type=number, metavar="B", help="the highest real value")
+    parser.add_argument("--scale", type=number, metavar="S", help="the step between codes; with --zero-point")
+    parser.add_argument("--zero-point", type=number, metavar="Z", help="the code that stands for 0, an integer")
     parser.add_argument("--dtype", choices=("uint8", "int8", "int16"), default="uint8", help="the type of the codes (default: uint8)")
     parser.add_argument("--widen", action="store_true", help="extend a range without 0 to include it, instead of refusing it")
     parser.add_argument("--explain", action="store_true", help="say which formulas in circulation are wrong, and where others get another zero point")
     add_json(
         parser,
-        "dtype, form, asked, stored (each: scale, zero_point or mean, min, max, mean, std), residual, widened, recognised, other_dtype, hints, explain; "
-        "numbers may be written 0.5, 1e-3, 0x1p-8 or 1/256",
+        "dtype, form, asked (scale, mean, std, min, max), stored (those and zero_point), residual (lsb, real), widened_from, recognised, "
+        "other_dtype, hints, explain (null, or formulas and producers). Numbers may be written 0.5, 1e-3, 0x1p-8 or 1/256",
     )
 
 
@@ -64,9 +63,10 @@ def _option(name: str) -> str:
 
 
 def _derived(arguments: argparse.Namespace, form: str) -> Derived:
+    from .._schema import TensorType
     from ..quant import affine
 
-    type = affine.TensorType[arguments.dtype.upper()]
+    type = TensorType[arguments.dtype.upper()]
     if form == "mean_std":
         return affine.from_mean_std(arguments.mean, arguments.std, type)
     if form == "range":

@@ -3,9 +3,9 @@
     real = scale * (q - zero_point) = (q - mean) / std        scale = 1 / std, zero_point = mean
     min = scale * (qmin - zero_point)                         max = scale * (qmax - zero_point)
 
-A file holds the scale as float32 and the zero point as an integer, so most (mean, std) and (min, max) can only be held approximately. Everything
-is computed in float64 with the unrounded scale. The zero point is rounded first (half away from zero); the scale is rounded to float32 last, and the zero
-point is never computed again from the rounded scale: for the range -100 to 100 that would give 127 instead of 128.
+A file holds the scale as float32 and the zero point as an integer, so most (mean, std) and (min, max) can only be held approximately.
+Everything is computed in float64 with the unrounded scale. The zero point is rounded half away from zero; the scale is rounded to float32
+last, and the zero point is never computed again from the rounded scale: for the range -100 to 100 that would give 127 instead of 128.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class Affine:
         if np.isnan(real).any():
             raise EditError("NaN has no code")
         low, high = code_range(self.type)
-        codes = rounded(real / float(self.scale), rounding) + self.zero_point
+        with np.errstate(over="ignore"):
+            codes = rounded(real / float(self.scale), rounding) + self.zero_point
         # Codes of 32 bits and less are exact in float64; the highest int64 is not, and the next higher float64 would not fit.
         top = float(high) if int(float(high)) <= high else math.nextafter(float(high), 0.0)
         dtype = types.numpy_dtype(self.type)
@@ -142,8 +143,9 @@ class Affine:
         return np.asarray(np.clip(codes, float(low), top)).astype(wide).astype(dtype)
 
     def dequantize(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """The real values of codes: scale * (q - zero_point), rounded to float32 once. For types of 16 bits and less that is what runtimes get."""
-        return np.asarray((np.asarray(codes).astype(np.float64) - self.zero_point) * float(self.scale)).astype(np.float32)
+        """The real values of codes: scale * (q - zero_point), rounded to float32 once. Where that exceeds float32 it is infinite."""
+        with np.errstate(over="ignore"):
+            return np.asarray((np.asarray(codes).astype(np.float64) - self.zero_point) * float(self.scale)).astype(np.float32)
 
 
 def float32_scale(scale: Any) -> np.float32:
@@ -160,15 +162,16 @@ def float32_scale(scale: Any) -> np.float32:
 class Derived:
     """What was asked for, exactly, and the nearest that a file can hold.
 
-    `scale`, `mean` and `range` are the asked values in float64, before anything is rounded (`range` after widening, so it includes 0). `widened` tells
-    that the range was extended to include 0, or to be as wide below 0 as above it where `stored.type` is symmetric.
+    `scale`, `mean`, `std` and `range` are the asked values in float64, before anything is rounded. `widened_from` is None, or the given range
+    where `range` was extended: to include 0, or to reach as far below 0 as above it where `stored.type` is symmetric.
     """
 
     scale: float
     mean: float
+    std: float
     range: Range
     stored: Affine
-    widened: bool = False
+    widened_from: Range | None = None
 
     @property
     def residual(self) -> float:
@@ -209,7 +212,7 @@ def from_mean_std(mean: float, std: float, type: TensorType) -> Derived:
             f"{bounds.max:.6g}, without 0. {_mean_hint(mean, type)}"
         )
     scale = 1.0 / std
-    return Derived(scale, mean + 0.0, bounds, Affine(float32_scale(scale), _zero_point(mean, type), type))
+    return Derived(scale, mean + 0.0, std, bounds, Affine(float32_scale(scale), _zero_point(mean, type), type))
 
 
 def _mean_hint(mean: float, type: TensorType) -> str:
@@ -233,7 +236,7 @@ def from_range(min: float, max: float, type: TensorType, widen: bool = False) ->
     asked = Range(min + 0.0, max + 0.0)
     if not min <= 0 <= max:
         if not widen:
-            raise EditError(f"the range {min:g} to {max:g} does not include 0, which must have a code (padding and ReLU need it). Widen it to 0.")
+            raise EditError(f"the range {min:g} to {max:g} does not include 0, which must have a code (padding and ReLU need it). Let it be widened to 0.")
         asked = Range(min + 0.0 if min < 0 else 0.0, max + 0.0 if max > 0 else 0.0)
     if asked.min == asked.max:
         raise EditError("the range 0 to 0 has no width, so it has no scale")
@@ -244,13 +247,15 @@ def from_range(min: float, max: float, type: TensorType, widen: bool = False) ->
     stored = float32_scale(scale)
     from_min, from_max = asked.min / scale, asked.max / scale
     mean = qmin - from_min if abs(qmin) + abs(from_min) < abs(qmax) + abs(from_max) else qmax - from_max
-    return Derived(scale, mean, asked, Affine(stored, _zero_point(mean, type), type), asked != (min, max))
+    std = (qmax - qmin) / (asked.max - asked.min)
+    return Derived(scale, mean, std, asked, Affine(stored, _zero_point(mean, type), type), None if asked == (min, max) else Range(min, max))
 
 
 def _symmetric(min: float, max: float, asked: Range, type: TensorType) -> Derived:
     bound = -asked.min if -asked.min > asked.max else asked.max
     scale = bound / code_range(type)[1]
-    return Derived(scale, 0.0, Range(-bound, bound), Affine(float32_scale(scale), 0, type), (-bound, bound) != (min, max))
+    stored, widened = Affine(float32_scale(scale), 0, type), Range(-bound, bound)
+    return Derived(scale, 0.0, code_range(type)[1] / bound, widened, stored, None if widened == (min, max) else Range(min, max))
 
 
 def from_scale(scale: float, zero_point: int, type: TensorType) -> Derived:
@@ -259,5 +264,5 @@ def from_scale(scale: float, zero_point: int, type: TensorType) -> Derived:
     if type in SYMMETRIC and stored.zero_point != 0:
         raise EditError(f"zero point {zero_point}: {stored.type.name} is symmetric, its zero point is 0")
     low, high = code_range(type)
-    mean = stored.zero_point
-    return Derived(float(scale), float(mean), Range((low - mean) * float(scale), (high - mean) * float(scale)), stored)
+    exact, mean = float(scale), stored.zero_point
+    return Derived(exact, float(mean), 1 / exact, Range((low - mean) * exact, (high - mean) * exact), stored)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._schema import TensorType
 from .affine import SYMMETRIC, Derived, Rounding, code_range, rounded
 
-RIGHT, UINT8, APPROXIMATE, INCOMPLETE, WRONG = "right", "right for uint8", "approximate", "incomplete", "wrong"
+RIGHT, UINT8, APPROXIMATE, INCOMPLETE = "right", "right for uint8", "approximate", "incomplete"
+UNRELIABLE, WRONG = "unreliable", "wrong"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ def divided_std(derived: Derived) -> float:
 
 def multiplied_range(derived: Derived) -> tuple[float, float]:
     """-mean * std and (255 - mean) * std."""
-    std = 1 / derived.scale
-    return 0.0 - derived.mean * std, (255 - derived.mean) * std
+    return 0.0 - derived.mean * derived.std, (255 - derived.mean) * derived.std
 
 
 def multiplied_code(derived: Derived) -> float:
     """The highest code as a real value, by (q - mean) * std."""
-    return (code_range(derived.stored.type)[1] - derived.mean) / derived.scale
+    return (code_range(derived.stored.type)[1] - derived.mean) * derived.std
 
 
 def zero_point_of_stored_scale(derived: Derived) -> int:
@@ -57,7 +56,7 @@ def _here(given: str, true: str) -> str:
 
 
 def _std_worked(derived: Derived) -> str:
-    return _here(f"std {divided_std(derived):.6g}", f"std {1 / derived.scale:.6g}")
+    return _here(f"std {divided_std(derived):.6g}", f"std {derived.std:.6g}")
 
 
 def _mean_worked(derived: Derived) -> str:
@@ -160,14 +159,19 @@ CLAIMS = (
     ),
     Claim(
         "zero_point = round(qmin - min / scale), with the scale of a file",
-        APPROXIMATE,
+        UNRELIABLE,
         "The float32 scale can push a half to the other side: -100 to 100 gives 127 so, and is 128.",
         _stored_scale_worked,
     ),
     Claim(
         "round() of Python and numpy gives the zero point",
-        APPROXIMATE,
+        UNRELIABLE,
         "They round halves to even, -0.5 to 0 and 126.5 to 126. TensorFlow rounds them away from zero, to -1 and 127.",
+    ),
+    Claim(
+        "float32 gives the same zero point as float64",
+        UNRELIABLE,
+        "Not where the mean lies halfway between codes, as for ranges symmetric around 0: -1 to 1 as uint8 gives 127, and 128 in float64.",
     ),
 )
 
@@ -201,8 +205,8 @@ def producers(derived: Derived) -> tuple[Producer, ...]:
             (Rounding.HALF_EVEN, "half to even", "litert-quantizer"),
         ):
             found.append(Producer(f"float32, from the minimum, {text}", user, scale, min(max(int(rounded(ratio, mode)), low), high)))
-    found.append(Producer("float64, from the minimum and the float32 scale", "scripts that start from a file", stored, zero_point_of_stored_scale(derived)))
-    return tuple(found)
+    again = zero_point_of_stored_scale(derived)
+    return (*found, Producer("float64, from the minimum and the float32 scale", "scripts that start from a file", stored, again))
 
 
 def _float32_min_side(derived: Derived) -> tuple[float, float] | None:

@@ -16,8 +16,9 @@ IMAGE, RANGE, SAMPLES = "image", "range", "samples"
 class Preprocessing:
     """A usual way to make real inputs from stored numbers: real = (number - mean) / std.
 
-    `kind` says what the numbers are. `image`: bytes 0 to 255, which are the codes of a uint8 tensor (less 128 for int8). `range`: bytes too, but normalised by
-    another mean and std in each channel; (mean, std) then spread 8 bits over all channels, and codes are no image bytes. `samples`: signed 16-bit sound.
+    `kind` says what the numbers are. `image`: bytes 0 to 255, which are the codes of a uint8 tensor (less 128 for int8). `range`: bytes too, but
+    normalised by another mean and std in each channel; (mean, std) then spread 8 bits over all channels, and codes are no image bytes.
+    `samples`: signed 16-bit sound.
     """
 
     name: str
@@ -80,8 +81,8 @@ PREPROCESSINGS = (
 def recognise(affine: Affine, tolerance: float = 1.0) -> tuple[Match, ...]:
     """The usual preprocessings whose real values differ from the tensor's by at most `tolerance` LSBs anywhere, the nearest first.
 
-    uint8 and int8 are compared at both ends of the byte range; where the mean is no integer, both neighbouring zero points count as exact. For int16 only the
-    largest magnitude is comparable, so several images that reach the same one match alike. Other types match nothing.
+    uint8 and int8 are compared at both ends of the byte range; where the mean is no integer, both neighbouring zero points count as exact. For
+    int16 only the largest magnitude is comparable, so all preprocessings of images that reach the same one match alike. Other types match nothing.
     """
     found = [Match(candidate, deviation(affine, candidate)) for candidate in PREPROCESSINGS]
     return tuple(sorted((match for match in found if match.deviation <= tolerance), key=lambda match: match.deviation))

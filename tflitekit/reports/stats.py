@@ -24,17 +24,17 @@ FORM_TEXTS = {"mean_std": "mean {mean}, std {std}", "range": "range {min} to {ma
 def stats_facts(derived: Derived, form: str, explain: bool = False) -> Facts:
     """What a pair of numbers means as quantization of a whole tensor.
 
-    dtype        uint8, int8 or int16
-    form         what was given: mean_std, range or scale
-    asked        scale, mean, std, min, max before anything is rounded (float64); min and max after widening
-    stored       scale (float32), zero_point, mean, std, min, max as a file holds them
-    residual     lsb: mean - zero_point; real: what that adds to every real value
-    widened      whether the range was extended to include 0, or to be symmetric
-    recognised   usual preprocessings that fit, nearest first: name, formula, mean, std, kind, deviation_lsb
-    other_dtype  the same real values in the type of the other sign: dtype, scale, zero_point, derived_zero_point (what deriving the
-                 range anew would give); null for int16
-    hints        texts: what the numbers suggest was meant
-    explain      null, or formulas (statement, verdict, reason, here) and producers (arithmetic, used_by, scale, zero_point)
+    dtype         uint8, int8 or int16
+    form          what was given: mean_std, range or scale
+    asked         scale, mean, std, min, max before anything is rounded (float64); min and max after widening
+    widened_from  min and max as given, where the range was extended to include 0 or to be symmetric; else null
+    stored        scale (float32), zero_point, mean, std, min, max as a file holds them
+    residual      lsb: mean - zero_point; real: what that adds to every real value
+    recognised    usual preprocessings that fit, nearest first: name, formula, mean, std, kind, deviation_lsb
+    other_dtype   the same real values in the type of the other sign: dtype, scale, zero_point, derived_zero_point (what deriving the
+                  range anew would give); null for int16
+    hints         texts: what the numbers suggest was meant
+    explain       null, or formulas (statement, verdict, reason, here) and producers (arithmetic, used_by, scale, zero_point)
     """
     stored = derived.stored
     low, high = stored.range()
@@ -42,10 +42,10 @@ def stats_facts(derived: Derived, form: str, explain: bool = False) -> Facts:
     return {
         "dtype": stored.type.name.lower(),
         "form": form,
-        "asked": {"scale": derived.scale, "mean": derived.mean, "std": 1 / derived.scale, "min": derived.range.min, "max": derived.range.max},
+        "asked": {"scale": derived.scale, "mean": derived.mean, "std": derived.std, "min": derived.range.min, "max": derived.range.max},
         "stored": {"scale": float(stored.scale), "zero_point": stored.zero_point, "mean": mean, "std": std, "min": low, "max": high},
         "residual": {"lsb": derived.residual, "real": derived.residual * float(stored.scale)},
-        "widened": derived.widened,
+        "widened_from": None if derived.widened_from is None else derived.widened_from._asdict(),
         "recognised": [_match_facts(match) for match in recognise(stored)],
         "other_dtype": _other(derived),
         "hints": _hints(derived, form),
@@ -72,7 +72,7 @@ def _other(derived: Derived) -> Facts | None:
 def _hints(derived: Derived, form: str) -> list[str]:
     """What was probably meant, where the numbers look like a usual mistake."""
     stored, hints = derived.stored, []
-    std = 1 / derived.scale
+    std = derived.std
     if form == "mean_std" and std < 1 and max(map(abs, derived.range)) > INVERTED:
         hints.append(f"The range is so large because std is a divisor: real = (q - mean) / std. If a factor was meant, std is {derived.scale:.6g}.")
     if form == "mean_std" and stored.type == TensorType.INT8 and derived.mean >= 0:
@@ -113,8 +113,7 @@ def stats_report(facts: Facts) -> Report:
 
 
 def _given(facts: Facts) -> dict[str, float]:
-    given: dict[str, float] = facts["asked"]
-    return given
+    return {**facts["asked"], **(facts["widened_from"] or {})}
 
 
 def digits(value: float) -> str:
@@ -142,7 +141,7 @@ def _result(facts: Facts) -> KeyValues:
         ("rule", f"real = {digits(stored['scale'])} * {offset}, q from {low} to {high}"),
         ("residual", _residual_text(facts)),
     ]
-    if facts["widened"]:
+    if facts["widened_from"] is not None:
         rows.append(("widened", Cell(f"to {digits(facts['asked']['min'])} to {digits(facts['asked']['max'])}, {_widened_why(facts)}", "warning")))
     rows += _recognised_rows(facts)
     rows.append(_other_row(facts))
@@ -158,8 +157,8 @@ def _residual_text(facts: Facts) -> str:
     lsb, real = facts["residual"]["lsb"], facts["residual"]["real"]
     if abs(lsb) < EXACT:
         return "none: the mean is an integer"
-    direction = "higher" if lsb > 0 else "lower"
-    return f"mean {short(facts['asked']['mean'])} is no integer: every real value is {short(abs(real))} ({short(abs(lsb))} LSB) {direction} than asked"
+    mean, direction = short(facts["asked"]["mean"]), "higher" if lsb > 0 else "lower"
+    return f"mean {mean} is no integer: every real value is {short(abs(real))} ({short(abs(lsb))} LSB) {direction} than asked"
 
 
 def _recognised_rows(facts: Facts) -> list[tuple[str, Value]]:
@@ -182,7 +181,7 @@ def _other_row(facts: Facts) -> tuple[str, Value]:
     if other is None:
         return "8 bits", "no shift to them: derive their parameters from the range"
     sign = "+" if other["dtype"] == "uint8" else "-"
-    text = f"same scale and range, zero point {other['zero_point']}, q {sign} 128"
+    text = f"same scale and range, zero point {other['zero_point']}, codes q {sign} 128"
     if other["derived_zero_point"] != other["zero_point"]:
         text += f" (deriving the range anew would give {other['derived_zero_point']}, another range)"
     return f"as {other['dtype']}", text
@@ -208,7 +207,8 @@ def _explain_sections(facts: Facts) -> list[Section]:
     if not ways:
         return [formulas, Note(f"Every producer uses the zero point 0 for {facts['dtype']}.")]
     table = Table("the same range by other producers", [
-        Column("zero point", "right", style="quantized"), Column("scale", style="quantized"), Column("used by"), Column("arithmetic", priority=9, own_line=True),
+        Column("zero point", "right", style="quantized"), Column("scale", style="quantized"), Column("used by"),
+        Column("arithmetic", priority=9, own_line=True),
     ])  # fmt: skip
     for way in ways:
         style = "" if way["zero_point"] == ways[0]["zero_point"] else "warning"
@@ -220,5 +220,5 @@ def _agreement(ways: list[Facts]) -> str:
     others = sorted({way["zero_point"] for way in ways[1:]} - {ways[0]["zero_point"]})
     if not others:
         return "All of them arrive at the same zero point here. Ranges symmetric around 0 are where they differ, since the mean then lies halfway."
-    found = " or ".join(map(str, others))
-    return f"The mean is so close to halfway between two codes that arithmetic decides: {found} instead of {ways[0]['zero_point']}. All are half a step off."
+    found = f"{' or '.join(map(str, others))} instead of {ways[0]['zero_point']}"
+    return f"The mean is so close to halfway between two codes that the arithmetic decides: {found}. Either is half a step off."

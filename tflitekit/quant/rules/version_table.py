@@ -5,7 +5,7 @@ versions, and the needs in the order in which they are tried. The ranges are mea
 were read from tools/versioning/op_version.cc and runtime_version.cc. Branches of op_version.cc that nothing can reach are left out.
 """
 
-# fmt: off
+# fmt: off  (a table: one entry each, filled lines)
 
 from __future__ import annotations
 

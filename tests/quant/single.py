@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import tflitekit as tk
-from tflitekit._schema import BuiltinOperator
+from tflitekit._schema import BlockwiseQuantization, BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.graph import QuantizationParameters, Tensor
 
@@ -286,6 +287,38 @@ def _codes(type: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
 def _output(name: str, slot: Slot, activation: str, over: Over) -> TensorSpec:
     type = over.type or slot.type or activation
     return TensorSpec(name, over.shape if over.shape is not None else slot.shape, type, _parameters(type, slot.scale or SCALE, over) if slot.kind == "x" or over.scale is not None else None)
+
+
+def float_twin(data: bytes) -> bytes:
+    """The same operator on real values: every quantized tensor as FLOAT32, constants dequantized."""
+    model = tk.parse(data)
+    for tensor in model.subgraphs[0].tensors:
+        parameters = tensor.quantization
+        if parameters is None or tensor.type == TensorType.FLOAT32:
+            continue
+        if tensor.is_constant:
+            real = dequantize(tensor)
+            tensor.type = TensorType.FLOAT32
+            model.set_data(tensor, real.astype(np.float32))
+        else:
+            tensor.type = TensorType.FLOAT32
+        tensor.quantization = None
+    return tk.serialize(model, rebuild=True)
+
+
+def dequantize(tensor: Tensor) -> npt.NDArray[np.float64]:
+    """The real values of a quantized constant: per tensor, per channel, or blockwise along the last dimension."""
+    codes, parameters = tensor.numpy().astype(np.float64), tensor.quantization
+    assert parameters is not None
+    details = parameters.details
+    if isinstance(details, BlockwiseQuantization):
+        assert details.scales is not None
+        scales = details.scales.numpy().astype(np.float64).reshape(codes.shape[0], -1)
+        return codes * np.repeat(scales, details.block_size, axis=1)
+    shape = [1] * codes.ndim
+    if len(parameters.scale) > 1:
+        shape[parameters.quantized_dimension] = -1
+    return (codes - parameters.zero_point.reshape(shape)) * parameters.scale.astype(np.float64).reshape(shape)
 
 
 NAMES = sorted(RECIPES)

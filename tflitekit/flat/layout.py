@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
 from .._schema import UNIONS
+from .._walk import joined_bytes
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Model
 from .verifier import FEW, MAX_OFFSET, SCALARS, SIZES, Ints, distinct_of, plan, ranges
@@ -328,8 +329,7 @@ class Layout:
         if field.refers_to:
             return self._references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
         if (group.name, field.name) in ARRAYS:
-            kept = [v for v in values if len(v)]
-            return np.concatenate(kept) if kept else np.empty(0, field.type)
+            return np.frombuffer(joined_bytes(values), field.type)
         flat = list(chain.from_iterable(values))
         return np.array(flat, "u1" if field.type == "bool" else field.type)
 

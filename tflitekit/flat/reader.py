@@ -6,39 +6,26 @@ checks of assignment: a broken model has to load as it is.
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class
+from .._walk import collector_paused
 from ..graph import Model, dangling
 from .verifier import FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
 
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """Keep the garbage collector from scanning half-built graphs; it goes on as before."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
-
-
 def decode(data: memoryview) -> tuple[Model, Verifier]:
     """Verify a file and decode it. Returns the model (without source) and the verifier run, whose `end` is the end of the flatbuffer."""
     verifier = Verifier(data)
-    with paused_gc():
+    with collector_paused():
         model = _Reader(verifier).read()
     return model, verifier
 

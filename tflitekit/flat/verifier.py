@@ -130,10 +130,14 @@ class Batch:
         if self.uniform:
             offset = int(self.offsets[0, slot])
             return (slice(None), self.pos + offset) if offset else (slice(0, 0), self.pos[:0])
-        offsets = self.offsets[:, slot][self.inv]
-        rows = np.flatnonzero(offsets)
-        if len(rows) == self.count:
-            return slice(None), self.pos + offsets
+        column = self.offsets[:, slot]
+        stored = [mask >> slot & 1 for mask in self.masks]
+        if 0 not in stored:
+            return slice(None), self.pos + column[self.inv]
+        if 1 not in stored:
+            return slice(0, 0), self.pos[:0]
+        offsets = column[self.inv]
+        rows = offsets.nonzero()[0]
         return rows, self.pos[rows] + offsets[rows]
 
     def path(self, row: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .._walk import collector_paused
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Model
 from .container import Container, moved_zip
@@ -66,8 +67,9 @@ def rebuild(model: Model, drop_unknown: bool = False) -> list[Piece]:
             f"{end - start} bytes from byte {start} on, behind the model, belong to nothing the format explains (compiled code, perhaps). A rebuild "
             "would lose or misplace them. Make a change that keeps sizes, or allow the loss with drop_unknown (--drop-unknown)"
         )
-    layout = Layout(model, drop_unknown).run()
-    out = layout.emit()
+    with collector_paused():
+        layout = Layout(model, drop_unknown).run()
+        out = layout.emit()
     pieces = Pieces()
     pieces.position = layout.size
     starts = []

@@ -23,6 +23,7 @@ KEYS = {
     "verify": {"file", "counts", "problems", "cross_check"},
     "diff": {"a", "b", "equal", "changes"},
     "copy": {"input", "output", "writer"},
+    "stats": {"dtype", "form", "asked", "stored", "residual", "widened_from", "recognised", "other_dtype", "hints", "explain"},
 }  # fmt: skip
 
 
@@ -49,6 +50,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 
 
 def arguments_of(command: str, path: Path, tmp_path: Path) -> list[object]:
+    if command == "stats":
+        return [command, "--mean", 0, "--std", 255]
     extra = {"diff": [path], "copy": ["-o", tmp_path / "copy.tflite"]}
     return [command, path, *extra.get(command, [])]
 

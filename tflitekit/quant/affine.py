@@ -229,6 +229,9 @@ def from_range(min: float, max: float, type: TensorType, widen: bool = False) ->
     scale = (max - min) / (qmax - qmin). The mean follows from the end whose terms are smaller in magnitude, as it carries less rounding error, and
     is rounded half away from zero; so the representable range is moved by up to half a scale. A symmetric type gets
     scale = max(|min|, |max|) / qmax. EditError for a range of no width, and for one without 0 unless `widen` extends it.
+
+    Each step is one float64 operation, in the order of the converters, so that their zero points come out also where the mean lies halfway between
+    two codes and the last bit decides: -1 to 1 gives 128 for uint8, -33 to 33 gives 127.
     """
     _finite(min=min, max=max)
     if min > max:
@@ -236,7 +239,7 @@ def from_range(min: float, max: float, type: TensorType, widen: bool = False) ->
     asked = Range(min + 0.0, max + 0.0)
     if not min <= 0 <= max:
         if not widen:
-            raise EditError(f"the range {min:g} to {max:g} does not include 0, which must have a code (padding and ReLU need it). Let it be widened to 0.")
+            raise EditError(f"the range {min:g} to {max:g} does not include 0, which needs a code (for padding and ReLU). Let it be widened to 0.")
         asked = Range(min + 0.0 if min < 0 else 0.0, max + 0.0 if max > 0 else 0.0)
     if asked.min == asked.max:
         raise EditError("the range 0 to 0 has no width, so it has no scale")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .affine import SYMMETRIC, Derived, Rounding, code_range, rounded
+from .affine import SYMMETRIC, Derived, Rounding, code_range, from_range, rounded
 
 RIGHT, UINT8, APPROXIMATE, INCOMPLETE = "right", "right for uint8", "approximate", "incomplete"
 UNRELIABLE, WRONG = "unreliable", "wrong"
@@ -189,13 +189,18 @@ class Producer:
 def producers(derived: Derived) -> tuple[Producer, ...]:
     """How the parameters come out elsewhere for the asked range; the first is what this package computes.
 
+    Converters turn a (mean, std) into a range first, which can cost the last bit of the mean.
     Empty for symmetric types, whose zero point is always 0. Ranges beyond float32 leave out what is computed in it.
     """
     if derived.stored.type in SYMMETRIC:
         return ()
     stored = float(derived.stored.scale)
-    own = derived.stored.zero_point
-    found = [Producer("float64, from the end with the smaller error, half away from zero", "TOCO, the MLIR converter, kernels; here", stored, own)]
+    own, nudged = derived.stored.zero_point, from_range(*derived.range, derived.stored.type).stored.zero_point
+    double = "float64, from the end with the smaller error, half away from zero"
+    converters = "TOCO, the MLIR converter, kernels"
+    found = [Producer(double, f"{converters}; here", stored, own)]
+    if own != nudged:
+        found = [Producer("the mean, half away from zero", "here", stored, own), Producer(double, converters, stored, nudged)]
     single = _float32_min_side(derived)
     if single is not None:
         scale, ratio = single

@@ -44,7 +44,17 @@ def bias(operand: int, factors: str, source: str, *lines: str, required: bool = 
     return BiasRule(operand, MappingProxyType(allowed), (first, second), source, required, selector, constant)
 
 
-def rule(name: str, inputs: str, outputs: str, types_: str, source: str, *, delegated: str = "", alternatives: tuple[str, ...] = (), **more: Any) -> OpRule:
+def rule(
+    name: str,
+    inputs: str,
+    outputs: str,
+    types_: str,
+    source: str,
+    *,
+    delegated: str = "",
+    alternatives: tuple[str, ...] = (),
+    **more: Any,
+) -> OpRule:
     """The rule of an operator; its versions and facts are found by its name. `delegated` defaults to nothing."""
     return OpRule(
         operator=BuiltinOperator[name],

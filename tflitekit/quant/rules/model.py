@@ -1,6 +1,6 @@
 """What a rule of the operator table consists of: roles of operands, forms of weights, parameters, versions, and facts about runtimes.
 
-Everything here is plain frozen data and imports no numpy: the table is read by every audit.
+Everything here is plain frozen data, compared by identity, and imports no numpy: the table is read by every audit, so its import is kept short.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 
 from ..._schema import BuiltinOperator, TensorType
 
@@ -16,8 +15,8 @@ from ..._schema import BuiltinOperator, TensorType
 class Runtime(Enum):
     """Who executes an operator.
 
-    XNNPACK is the default interpreter: the delegate takes the operators it knows, and the optimized builtin kernels do the rest. OPTIMIZED is the same
-    without the delegate, REFERENCE the resolver of the reference kernels, TFLM is TensorFlow Lite for Microcontrollers.
+    XNNPACK is the default interpreter: the delegate takes the operators it knows, and the optimized builtin kernels do the rest. OPTIMIZED is
+    the same without the delegate, REFERENCE the resolver of the reference kernels, TFLM is TensorFlow Lite for Microcontrollers.
     """
 
     REFERENCE = "builtin reference"
@@ -40,7 +39,7 @@ class Behaviour(Enum):
     CRASHES = "kills the process"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Reaction:
     """A behaviour, with a part of the error message that does not vary (REFUSES) or the name of the signal (CRASHES)."""
 
@@ -95,14 +94,16 @@ class Granularity(Enum):
     BLOCKWISE = "blockwise"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Fact:
     """How runtimes treat one deviation.
 
-    `name` is unique. `operators` are the names of those it holds for (empty: all, or any tensor). `activation` and `weights` restrict it to element types, `granularity` to weights scaled so (empty: any); `operand` names the operand by position
-    ("in0", "out0", "in*") or role. A runtime that is missing from `reactions` is not known. `source` says where it was read (file:line of LiteRT at f674577,
-    or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0 for x86-64, by the tests of this table or, with a case such as E01, by
-    an earlier series of experiments.
+    `name` is unique. `operators` are the names of those it holds for (empty: all, or any tensor). `activation` and `weights` restrict it to element
+    types, `granularity` to weights scaled so (empty: any); `operand` names the operands by position ("in0 out0"), by role, or is "all" activations.
+    A runtime that is missing from `reactions` is not known.
+
+    `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0 for
+    x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.
     """
 
     name: str
@@ -141,7 +142,7 @@ class Role(Enum):
     FLAGS = "flags"  # a BOOL result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Operand:
     """One input or output: its role, whether it may be absent, whether it repeats to the end of the list."""
 
@@ -150,7 +151,7 @@ class Operand:
     variadic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class WeightForm:
     """A way to store the weights that kernels compute: element types, granularity, and the runtimes that return right values.
 
@@ -165,7 +166,7 @@ class WeightForm:
     condition: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class WeightsRule:
     """The weights of an operator.
 
@@ -196,7 +197,7 @@ class WeightsRule:
         return tuple(form.granularity for form in self.forms if (form.activation, form.weights) == (activation, weights))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class BiasRule:
     """A bias: its types by activation type, and the two tensors whose scales multiply to its own.
 
@@ -213,7 +214,7 @@ class BiasRule:
     constant_factor: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class FixedParameters:
     """The parameters that an output of this element type must have, by convention of the converters; the facts say who insists."""
 
@@ -233,7 +234,7 @@ class Sharing(Enum):
     RESCALED = "kernels convert"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class SameParameters:
     """Operands whose scale and zero point should be equal, for activations of these types."""
 
@@ -243,7 +244,7 @@ class SameParameters:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Need:
     """The version that an operator needs if its operand types and all conditions match.
 
@@ -251,11 +252,11 @@ class Need:
     """
 
     version: int
-    types: Mapping[str, frozenset[TensorType]] = MappingProxyType({})
+    types: Mapping[str, frozenset[TensorType]]
     conditions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Versions:
     """The versions that a resolver knows, and the one that a form needs: the first match of `needs`, else `lowest`.
 
@@ -276,13 +277,13 @@ class Versions:
         return self.minimum_runtime[index] if 0 <= index < len(self.minimum_runtime) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class OpRule:
     """All that is known of a builtin operator for quantization.
 
     `inputs` and `outputs` are roles by position; `alternatives` are other input lists, chosen by their length. `types` are the quantized element
-    types of activations that the builtin kernels compute (`reference` says where it was found out), `delegated` those that XNNPACK takes over, `copies`
-    is true where codes pass unchanged. `converter_int16` and `converter_version` are what TFLite's converter supports and stamps.
+    types of activations for which builtin kernels compute right values, `delegated` those that XNNPACK takes over. `pairs` are the types of input and
+    output of an operator that converts.
     """
 
     operator: BuiltinOperator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 
 from ..._schema import TensorType
@@ -12,21 +13,25 @@ WRONG, UNDEFINED = Reaction(Behaviour.WRONG), Reaction(Behaviour.UNDEFINED)
 ABORTS, SEGFAULTS = Reaction(Behaviour.CRASHES, "SIGABRT"), Reaction(Behaviour.CRASHES, "SIGSEGV")
 
 
+@cache
 def refuses(text: str) -> Reaction:
     """An error whose message contains `text`."""
     return Reaction(Behaviour.REFUSES, text)
 
 
+@cache
 def types(names: str) -> frozenset[TensorType]:
     """Element types by name, separated by blanks."""
     return frozenset(TensorType[name] for name in names.split())
 
 
+@cache
 def names(text: str) -> frozenset[str]:
     """Operator names, separated by blanks."""
     return frozenset(text.split())
 
 
+@cache
 def operands(text: str) -> tuple[Operand, ...]:
     """Roles in order: "activation weights bias?"; `?` may be absent, `*` repeats to the end, `:3` stands three times."""
     made: list[Operand] = []
@@ -55,7 +60,7 @@ def fact(
     weights: str = "",
     granularity: str = "",
 ) -> Fact:
-    """A fact. `every` is all of LiteRT, `cpu` both builtin resolvers; the single runtimes go before them. `granularity` by its names, in lower case."""
+    """A fact. `every` is all of LiteRT, `cpu` both builtin resolvers; the single runtimes go before them."""
     reactions = {
         Runtime.REFERENCE: ref or cpu or every,
         Runtime.OPTIMIZED: opt or cpu or every,
@@ -76,6 +81,7 @@ def fact(
     )
 
 
+@cache
 def need(version: int, text: str = "") -> Need:
     """A version and when it is needed: "in0=INT16 in1=INT8|INT4 grouped" are operand types and names of conditions."""
     wanted: dict[str, frozenset[TensorType]] = {}

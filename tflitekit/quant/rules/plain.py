@@ -1,6 +1,7 @@
 """Operators without weights: activations, arithmetic, reductions, and those that only move or convert values."""
 
-# fmt: off  (a table: one entry each, filled lines)
+# A table: entries are filled lines, not one argument a line.
+# fmt: off
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ ACTIVATIONS: tuple[OpRule, ...] = (
     rule("ELU", "activation", "activation", "INT8", "LiteRT activations.cc:222-330; measured", delegated="INT8"),
     rule("GELU", "activation", "activation", ALL, "LiteRT activations.cc:222-330; measured"),
     rule("HARD_SWISH", "activation", "activation", EIGHT_BIT, "LiteRT activations.cc:277-289; measured"),
-    rule("PRELU", "activation constant", "activation", ALL, "LiteRT activations.cc:701-742; measured",
+    rule("PRELU", "activation constant", "activation", EIGHT_BIT, "LiteRT activations.cc:701-742; measured",
          notes=("The slopes have parameters of their own: one scale, and any zero point.",)),
 )
 
@@ -84,16 +85,20 @@ REDUCTIONS: tuple[OpRule, ...] = (
     rule("TOPK_V2", "activation sizes", "activation indices", ALL, "LiteRT topk_v2.cc:316-341; measured",
          same_parameters=(same("in0 out0", ALL, COPIED, "LiteRT topk_v2.cc:316-341; measured"),)),
     rule("AVERAGE_POOL_2D", "activation", "activation", ALL, "LiteRT pooling.cc:99-104; measured",
-         same_parameters=(same("in0 out0", ALL, COPIED, "LiteRT pooling.cc:99-104 (compared in debug builds only), operator_property.cc:106; measured"),)),
+         same_parameters=(same("in0 out0", ALL, COPIED,
+             "LiteRT pooling.cc:99-104 (compared in debug builds only), operator_property.cc:106; measured"),)),
     rule("MAX_POOL_2D", "activation", "activation", ALL, "LiteRT pooling.cc:99-104; measured", delegated=EIGHT_BIT,
-         same_parameters=(same("in0 out0", ALL, COPIED, "LiteRT pooling.cc:99-104 (compared in debug builds only), operator_property.cc:876; measured"),)),
+         same_parameters=(same("in0 out0", ALL, COPIED,
+             "LiteRT pooling.cc:99-104 (compared in debug builds only), operator_property.cc:876; measured"),)),
 )
 
 
-def _move(name: str, inputs: str, group: str, source: str, types_: str = ALL, sharing: Sharing = COPIED, outputs: str = "activation", **more: str) -> OpRule:
+def _move(
+    name: str, inputs: str, group: str, source: str, types_: str = ALL, sharing: Sharing = COPIED, outputs: str = "activation", delegated: str = ""
+) -> OpRule:
     """An operator that passes codes on unchanged: the operands of the group share their parameters."""
     stated = f"LiteRT {source}; measured"
-    return rule(name, inputs, outputs, types_, stated, same_parameters=(same(group, types_, sharing, stated),), **more)
+    return rule(name, inputs, outputs, types_, stated, same_parameters=(same(group, types_, sharing, stated),), delegated=delegated)
 
 
 MOVEMENT: tuple[OpRule, ...] = (
@@ -110,7 +115,8 @@ MOVEMENT: tuple[OpRule, ...] = (
     _move("SPLIT", "axis activation", "in1 out*", "split.cc:88-90", outputs="activation*", delegated=EIGHT_BIT),
     _move("SPLIT_V", "activation sizes axis", "in0 out*", "split_v.cc:141-143", outputs="activation*"),
     rule("CONCATENATION", "activation*", "activation", ALL, "LiteRT concatenation.cc:228-248; measured", delegated=EIGHT_BIT, same_parameters=(
-        same("in* out0", "INT8", EXACT, "LiteRT concatenation.cc:228-238; measured"), same("in* out0", "INT16", COPIED, "LiteRT concatenation.cc:239-248; measured"),
+        same("in* out0", "INT8", EXACT, "LiteRT concatenation.cc:228-238; measured"), same("in* out0", "INT16", COPIED,
+            "LiteRT concatenation.cc:239-248; measured"),
         same("in* out0", "UINT8", RESCALED, "LiteRT concatenation.cc:70-80; measured"),
     )),
     _move("PACK", "activation*", "in* out0", "pack.cc:87-95", sharing=EXACT),
@@ -135,7 +141,8 @@ MOVEMENT: tuple[OpRule, ...] = (
 )
 
 CONVERSIONS: tuple[OpRule, ...] = (
-    rule("QUANTIZE", "activation", "activation", f"{ALL} INT4 UINT4 INT32", "LiteRT quantize.cc:157-208; measured", delegated=EIGHT_BIT, pairs=frozenset(
+    rule("QUANTIZE", "activation", "activation", f"{ALL} INT4 UINT4 INT32", "LiteRT quantize.cc:157-208; measured", delegated=EIGHT_BIT,
+         pairs=frozenset(
         (source, target) for sources, targets in (
             ("FLOAT32", "INT8 UINT8 INT16 INT4 UINT4"), ("INT8 UINT8", "INT8 UINT8 INT16"), ("INT16", "INT8 INT16 INT32"), ("INT32", "INT8 INT16"),
         ) for source in types(sources) for target in types(targets)
@@ -143,13 +150,15 @@ CONVERSIONS: tuple[OpRule, ...] = (
         "Between INT8 and UINT8 of one scale, with zero points 128 apart, it flips the top bit: nothing is lost.",
         "Per-channel output works from FLOAT32 only; from integers the kernel takes several scales for scale 0.",
     )),
-    rule("DEQUANTIZE", "activation", "activation", f"{ALL} INT4 UINT4 INT2", "LiteRT dequantize.cc:52-86, dequantize.h:70-137; measured", delegated=EIGHT_BIT,
-         pairs=frozenset((source, target) for source in types(f"{ALL} INT4 UINT4 INT2 FLOAT16") for target in types("FLOAT32")), notes=(
+    rule("DEQUANTIZE", "activation", "activation", f"{ALL} INT4 UINT4 INT2", "LiteRT dequantize.cc:52-86, dequantize.h:70-137; measured",
+        delegated=EIGHT_BIT,
+        pairs=frozenset((source, target) for source in types(f"{ALL} INT4 UINT4 INT2 FLOAT16") for target in types("FLOAT32")), notes=(
         "The output becomes FLOAT32, whatever the file says.",
         "A constant input is converted once and kept (dequantize.cc:79-107); FLOAT16 weights are stored this way.",
         "INT32 is not accepted, so this operator cannot show a quantized bias.",
     )),
-    rule("CAST", "activation", "activation", ALL, "LiteRT op_version.cc; measured", notes=("Casts the codes and does not look at quantization.",)),
+    rule("CAST", "activation", "activation", ALL, "LiteRT op_version.cc; measured",
+        notes=("Casts the codes and does not look at quantization.",)),
 )
 
 OTHER: tuple[OpRule, ...] = (

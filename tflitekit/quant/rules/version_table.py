@@ -5,7 +5,8 @@ versions, and the needs in the order in which they are tried. The ranges are mea
 were read from tools/versioning/op_version.cc and runtime_version.cc. Branches of op_version.cc that nothing can reach are left out.
 """
 
-# fmt: off  (a table: one entry each, filled lines)
+# A table: entries are filled lines, not one argument a line.
+# fmt: off
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ VERSIONS: dict[str, Versions] = {
         "5 in0=INT16 in2=INT8 out0=INT16 full_kernel", "4 in0=FLOAT32 in2=INT8 full_kernel asymmetric_inputs",
         "3 in0=FLOAT32 in2=INT8 full_kernel", "2 basic_kernel", source=SOURCE),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": versions(1, 4, 3, "1.13.1 1.14.0 2.3.0 2.12.0",
-        "5 in0=INT16 in2=INT8 out0=INT16", "4 diagonal_recurrent", "3 in0=FLOAT32 in2=INT8 asymmetric_inputs", "2 in0=FLOAT32 in2=INT8", source=SOURCE),
+        "5 in0=INT16 in2=INT8 out0=INT16", "4 diagonal_recurrent", "3 in0=FLOAT32 in2=INT8 asymmetric_inputs",
+        "2 in0=FLOAT32 in2=INT8", source=SOURCE),
     "BIDIRECTIONAL_SEQUENCE_LSTM": versions(1, 3, 3, "1.14.0 1.14.0 1.14.0",
         "3 in1=INT8 out0=FLOAT32 asymmetric_inputs", "2 in1=INT8 out0=FLOAT32", source=SOURCE),
     "RNN": versions(1, 3, 3, "1.5.0 1.14.0 2.3.0", "3 in1=INT8 out0=FLOAT32 asymmetric_inputs", "2 in1=INT8 out0=FLOAT32", source=SOURCE),

@@ -101,12 +101,14 @@ class Table:
             _set_present(self, self._present & ~(1 << field.slot))
         else:
             value = check(value)
-            if field.kind in ("vector", "tables"):
+            if field.kind in ("vector", "tables", "strings"):
                 _set_present(self, self._present | 1 << field.slot)
         object.__setattr__(self, name, value)
 
     def has(self, attribute: str) -> bool:
-        """Whether a vector or scalar is stored even if it is empty or has its default value."""
+        """Whether a vector or scalar is stored even if it is empty or has its default value. EditError for what is no field."""
+        if attribute not in _checks(type(self)):
+            raise EditError(f"{type(self).__name__} has no field {attribute}")
         field, _ = _checks(type(self))[attribute]
         return bool(self._present >> field.slot & 1)
 
@@ -131,21 +133,36 @@ class Dangling:
 
 
 @cache
-def fields_of(cls: Any) -> tuple[Field, ...]:
-    """The fields of a table class or table name, in slot order."""
+def _schema_of(name: str) -> Any:
+    """The generated module that declares a table, union or enum: that of models, else that of their metadata. No name is in both."""
     from . import _schema
 
+    if name in _schema.FIELDS or name in _schema.UNIONS or hasattr(_schema, name):
+        return _schema
+    from . import _metadata_schema
+
+    return _metadata_schema
+
+
+@cache
+def fields_of(cls: Any) -> tuple[Field, ...]:
+    """The fields of a table class or table name, in slot order."""
     if not isinstance(cls, str):
         cls = table_name(cls)
-    return tuple(Field(*row) for row in _schema.FIELDS[cls])
+    return tuple(Field(*row) for row in _schema_of(cls).FIELDS[cls])
+
+
+@cache
+def members_of(union: str) -> dict[int, str]:
+    """The members of a union: number of the type byte -> table."""
+    members: dict[int, str] = _schema_of(union).UNIONS[union]
+    return members
 
 
 def table_name(cls: type[Table]) -> str:
     """The schema's name of a table class (placeholders are named after what they stand for)."""
     if cls not in _NAMES:
-        from . import _schema
-
-        _NAMES[cls] = next(base.__name__ for base in cls.__mro__ if base.__name__ in _schema.FIELDS)
+        _NAMES[cls] = next(base.__name__ for base in cls.__mro__ if base.__name__ in _schema_of(base.__name__).FIELDS)
     return _NAMES[cls]
 
 
@@ -155,17 +172,15 @@ _NAMES: dict[type, str] = {}
 @cache
 def class_of(name: str) -> Any:
     """The class of a table or enum, by its name in the schema."""
-    from . import _schema, graph
+    from . import graph
 
-    return getattr(graph, name, None) or getattr(_schema, name)
+    return getattr(graph, name, None) or getattr(_schema_of(name), name)
 
 
 @cache
 def enum_class(name: str) -> Any:
     """The class of an enum, by its name in the schema."""
-    from . import _schema
-
-    return getattr(_schema, name)
+    return getattr(_schema_of(name), name)
 
 
 def walk(table: Table, path: str = "") -> Iterator[tuple[str, Table]]:
@@ -201,7 +216,7 @@ def absent_value(cls: type[Table], field: Field) -> Any:
         return enum_class(field.enum)(field.default) if field.enum else field.default
     if field.kind == "vector" and field.refers_to:
         return []
-    if field.kind == "vector" and field.type != "uint8":
+    if field.kind == "strings" or (field.kind == "vector" and field.type != "uint8"):
         return ()
     return [] if field.kind == "tables" else None
 
@@ -238,20 +253,22 @@ def _check(table: str, field: Field) -> _Check:
     if field.kind == "tables":
         return _check_list(where, class_of(field.type), False)
     if field.kind == "union":
-        from . import _schema
-
-        return _check_instance(where, (*map(class_of, _schema.UNIONS[field.type].values()), OpaqueUnion))
+        return _check_instance(where, (*map(class_of, members_of(field.type).values()), OpaqueUnion))
+    if field.kind == "strings":
+        return _check_vector(where, "str or bytes", _check_string(f"{where}[]"))
     if field.type == "uint8":
         return _check_bytes(where)
-    element = _check_scalar(f"{where}[]", field)
+    return _check_vector(where, field.enum or field.type, _check_scalar(f"{where}[]", field))
 
+
+def _check_vector(where: str, elements: str, element: _Check) -> _Check:
     def check_vector(value: Iterable[Any]) -> tuple[Any, ...]:
         if isinstance(value, (str, bytes)):
-            raise EditError(f"{where}: expected a sequence of {field.enum or field.type}, got {type(value).__name__}")
+            raise EditError(f"{where}: expected a sequence of {elements}, got {type(value).__name__}")
         try:
             return tuple(map(element, value))
         except TypeError as error:
-            raise EditError(f"{where}: expected a sequence of {field.enum or field.type}, got {type(value).__name__}") from error
+            raise EditError(f"{where}: expected a sequence of {elements}, got {type(value).__name__}") from error
 
     return check_vector
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._base import Dangling, Field, Table, fields_of, table_name
+from ._base import Dangling, Field, Table, class_of, fields_of, table_name
+from .errors import TFLiteKitError
 from .graph import Model
 from .types import text
 
@@ -30,9 +31,13 @@ def target_of(field: Field) -> str:
     return field.refers_to.partition(".")[0]
 
 
+# Unsigned indices for which 0 stands for none. Other unsigned indices cannot say none.
+ZERO_IS_NONE = frozenset(field for field in fields_of("Tensor") if field.name in ("buffer", "external_buffer"))
+
+
 def none_index(field: Field) -> int:
-    """What a file has in place of no reference: -1, or 0 where the index is unsigned."""
-    return -1 if field.type == "int32" else 0
+    """What a file has in place of no reference: 0 where that means none, else -1 (which no element has, also where the file cannot say none)."""
+    return 0 if field in ZERO_IS_NONE else -1
 
 
 class Positions:
@@ -102,6 +107,34 @@ PATHS = {
 
 def _numbered(items: list[Any]) -> dict[Any, int]:
     return dict(zip(items, range(len(items)), strict=True))
+
+
+def misplaced(table: Table, path: str = "") -> Iterator[str]:
+    """What sits in a list below this table that the list cannot hold, in words. Assignment sees to that, appending does not."""
+    for field in fields_of(type(table)):
+        value = getattr(table, field.attribute)
+        below = f"{path}.{field.attribute}" if path else field.attribute
+        if field.kind == "tables" or (field.kind == "vector" and field.refers_to):
+            wanted = class_of(target_of(field) or field.type)
+            for index, item in enumerate(value):
+                if not isinstance(item, wanted) and not (field.refers_to and item is None):
+                    yield f"{below}[{index}]: expected {wanted.__name__}, got {type(item).__name__}"
+                elif field.kind == "tables":
+                    yield from misplaced(item, f"{below}[{index}]")
+        elif field.kind in ("table", "union") and isinstance(value, Table):
+            yield from misplaced(value, below)
+
+
+@contextmanager
+def explained(error: type[TFLiteKitError], *models: Model) -> Iterator[None]:
+    """Raise `error` with the place of an object that its list cannot hold, instead of whatever failed on it. Costs nothing where all is well."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as failure:
+        found = [] if isinstance(failure, TFLiteKitError) else [text for model in models for text in misplaced(model)]
+        if not found:
+            raise
+        raise error("; ".join(found[:5])) from failure
 
 
 def kind_name(value: Any) -> str:

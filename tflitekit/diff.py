@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from ._base import ARRAYS, Field, OpaqueUnion, Table, class_of, fields_of, table_name
-from ._walk import SUBGRAPH_SHIFT, Positions, collector_paused, joined_bytes, printable
+from ._walk import SUBGRAPH_SHIFT, Positions, collector_paused, explained, joined_bytes, printable
+from .errors import EditError
 from .graph import Model
 
 _SMALL = 4096  # bytes up to which a plain comparison beats setting up arrays
@@ -54,7 +55,7 @@ def diff(a: Model, b: Model) -> list[Change]:
     """
     if a is b:
         return []
-    with collector_paused():
+    with explained(EditError, a, b), collector_paused():
         run = _Run(Positions(a), Positions(b))
         run.tables(Model, [a], [b], lambda row: ("", ()))
     run.found.sort(key=lambda entry: entry[0])

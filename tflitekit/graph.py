@@ -32,6 +32,7 @@ from .errors import EditError
 if TYPE_CHECKING:
     from ._schema import BlockwiseQuantization, CustomQuantization, MultiAxisQuantization
 
+MAX_RANK = 32  # of numpy arrays before numpy 2
 PLACEHOLDER = 127  # deprecated_builtin_code of operators whose code does not fit in a byte
 
 
@@ -90,7 +91,9 @@ class Model(Table):
         return users
 
     def add_buffer(self, data: Any = None) -> Buffer:
-        """Append a buffer that holds `data` and return it."""
+        """Append a buffer that holds `data` and return it. A model without buffers gets the empty buffer 0 first, which stands for no data."""
+        if not self.buffers:
+            self.buffers.append(Buffer())
         buffer = Buffer(data=data)
         self.buffers.append(buffer)
         return buffer
@@ -256,6 +259,8 @@ class Tensor(Table):
         size = types.byte_size(self.type, self.shape)
         if size is None:
             raise EditError(f"tensor {self.name_str!r} is {self.type.name}" + (": use strings()" if self.type == TensorType.STRING else ""))
+        if len(self.shape) > MAX_RANK:
+            raise EditError(f"tensor {self.name_str!r} has {len(self.shape)} dimensions; numpy takes at most {MAX_RANK}")
         if len(data) < size or any(d < 0 for d in self.shape):
             raise EditError(f"tensor {self.name_str!r}: {self.type.name} {list(self.shape)} needs {size} bytes, the buffer has {len(data)}")
         raw = np.frombuffer(data, np.uint8, size)
@@ -272,7 +277,10 @@ class Tensor(Table):
     def encode(self, values: Any) -> bytes:
         """The buffer bytes for `values`; shape and dtype must be this tensor's. 4- and 2-bit types also take any integer dtype."""
         if self.type == TensorType.STRING:
-            return types.encode_strings(values)
+            strings = np.asarray(values, object)
+            if strings.shape not in (self.shape, (types.element_count(self.shape),)):
+                raise EditError(f"tensor {self.name_str!r}: expected strings of shape {list(self.shape)}, got {list(strings.shape)}")
+            return types.encode_strings(strings.reshape(-1).tolist())
         array = np.asarray(values)
         if array.shape != self.shape:
             raise EditError(f"tensor {self.name_str!r}: expected shape {list(self.shape)}, got {list(array.shape)}")
@@ -376,7 +384,15 @@ class Operator(Table):
             opcode=opcode, inputs=inputs, outputs=outputs, builtin_options=builtin_options, custom_options=custom_options,
             mutating_variable_inputs=mutating_variable_inputs, intermediates=intermediates, builtin_options_2=builtin_options_2, **rest,
         )  # fmt: skip
-        self.large_custom_options = None if large_custom_options is None else memoryview(large_custom_options)
+        self.large_custom_options = None if large_custom_options is None else _as_bytes(large_custom_options, "Operator.large_custom_options")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "large_custom_options":
+            super().__setattr__(name, value)
+            return
+        object.__setattr__(self, name, None if value is None else _as_bytes(value, "Operator.large_custom_options"))
+        if value is None and self.large_custom_options_offset > 1:  # the file must not point at options that are gone
+            self.large_custom_options_offset = self.large_custom_options_size = 0
 
     @property
     def op_name(self) -> str:
@@ -450,26 +466,29 @@ class Buffer(Table):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "data" and value is not None:
-            value = _as_bytes(value)
+            value = _as_bytes(value, "Buffer.data")
             object.__setattr__(self, "_present", self._present | 1)
             object.__setattr__(self, "data", value)
-        else:
-            super().__setattr__(name, value)
+            return
+        super().__setattr__(name, value)
+        if name == "data" and self.out_of_line:  # the file must not point at data that is gone
+            self.out_of_line, self.offset, self.size = False, 0, 0
 
 
-def _as_bytes(value: Any) -> memoryview:
+def _as_bytes(value: Any, where: str) -> memoryview:
     """A read-only view of bytes, of a memoryview, or of a one-dimensional uint8 array; other arrays are refused, since their bytes are ambiguous."""
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8 or value.ndim != 1:
             raise EditError(
-                f"Buffer.data: expected bytes or a one-dimensional uint8 array, got {value.ndim}-dimensional {value.dtype}; use Model.set_data"
+                f"{where}: expected bytes or a one-dimensional uint8 array, got {value.ndim}-dimensional {value.dtype}"
+                + ("; use Model.set_data" if where == "Buffer.data" else "")
             )
         return np.ascontiguousarray(value).data.toreadonly()
     if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise EditError(f"Buffer.data: expected bytes, got {type(value).__name__}")
+        raise EditError(f"{where}: expected bytes, got {type(value).__name__}")
     view = memoryview(value)
     if view.ndim != 1 or view.format != "B" or not view.contiguous:
-        raise EditError("Buffer.data: expected a contiguous view of bytes")
+        raise EditError(f"{where}: expected a contiguous view of bytes")
     return memoryview(bytes(value)) if isinstance(value, bytearray) else view.toreadonly()
 
 

@@ -114,6 +114,8 @@ def pack(values: npt.NDArray[Any], type_: TensorType) -> npt.NDArray[np.uint8]:
 
 def encode_strings(values: Sequence[bytes | str]) -> bytes:
     """The buffer of a STRING tensor: int32 count, count + 1 offsets from the start of the buffer, then the bytes."""
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not all(isinstance(v, (str, bytes)) for v in values):
+        raise EditError("expected a flat list of str or bytes for a STRING tensor")
     parts = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
     ends = np.cumsum([4 * (len(parts) + 2), *map(len, parts)])
     return np.concatenate([[len(parts)], ends]).astype("<i4").tobytes() + b"".join(parts)
@@ -127,7 +129,7 @@ def decode_strings(data: bytes | memoryview) -> list[bytes]:
     count = int.from_bytes(raw[:4], "little", signed=True)
     if count < 0 or 4 * (count + 2) > len(raw):
         raise EditError(f"string buffer of {len(raw)} bytes cannot hold {count} strings")
-    ends = np.frombuffer(raw, "<i4", count + 1, 4)
+    ends = np.frombuffer(raw, "<i4", count + 1, 4).astype(np.int64)  # differences of int32 would wrap around
     if (np.diff(ends) < 0).any() or ends[0] < 4 * (count + 2) or ends[-1] > len(raw):
         raise EditError("string buffer with offsets outside the data")
     return [raw[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]

@@ -129,8 +129,8 @@ def operator_codes(facts: Facts) -> Iterator[Problem]:
 
 # References that may be absent (-1 or 0 in the file): (table, field).
 _OPTIONAL = {
-    ("Operator", "inputs"), ("Operator", "intermediates"), ("Tensor", "buffer"), ("Tensor", "external_buffer"), ("Metadata", "buffer"),
-    ("ExternalBuffer", "group"), ("BlockwiseQuantization", "zero_points"), ("MultiAxisQuantization", "zero_points"),
+    ("Operator", "inputs"), ("Operator", "intermediates"), ("Tensor", "buffer"), ("Tensor", "external_buffer"),
+    ("BlockwiseQuantization", "zero_points"), ("MultiAxisQuantization", "zero_points"),
 }  # fmt: skip
 # Absent references that runtimes take, though they cannot be meant.
 _TOLERATED = {("SubGraph", "outputs"), ("Model", "metadata_buffer")}

@@ -181,6 +181,8 @@ def build(
         return tk.serialize(builder.build())
     rng = np.random.default_rng(5)
     slots = recipe.inputs[: len(recipe.inputs) - drop]
+    if name == "EMBEDDING_LOOKUP" and type != "FLOAT32":
+        slots = (slots[0], replace(slots[1], kind="k"))  # rows are copied
     inputs = [_operand(main, f"in{n}", slot, type, over.get(f"in{n}", Over()), rng) for n, slot in enumerate(slots)]
     outputs = [_output(f"out{n}", slot, type, _fixed(name, type, over.get(f"out{n}", Over()))) for n, slot in enumerate(recipe.outputs)]
     extra: dict[str, Any] = {}
@@ -261,7 +263,8 @@ def _operand(main: SubGraphBuilder, name: str, slot: Slot, activation: str, over
     if slot.kind == "b":
         default = {"FLOAT32": "FLOAT32", "INT16": "INT64"}.get(activation, "INT32")
         type = over.type or default
-        values = np.arange(1, int(np.prod(shape)) + 1).reshape(shape) * 100
+        values = np.arange(1, int(np.prod(shape)) + 1).reshape(shape) * (1 if type == "FLOAT32" else 100)
+        values = values if over.values is None else over.values
         dtype = {"FLOAT32": np.float32, "INT64": np.int64}.get(type, np.int32)
         return main.constant(name, values.astype(dtype), type, _parameters(type, SCALE * WEIGHT_SCALE, over))
     type = over.type or (activation if slot.kind == "k" else "FLOAT32" if activation == "FLOAT32" else slot.type or _weights_type(activation))
@@ -314,7 +317,7 @@ def dequantize(tensor: Tensor) -> npt.NDArray[np.float64]:
     if isinstance(details, BlockwiseQuantization):
         assert details.scales is not None
         scales = details.scales.numpy().astype(np.float64).reshape(codes.shape[0], -1)
-        return codes * np.repeat(scales, details.block_size, axis=1)
+        return codes * np.repeat(scales, codes.shape[1] // scales.shape[1], axis=1)
     shape = [1] * codes.ndim
     if len(parameters.scale) > 1:
         shape[parameters.quantized_dimension] = -1

@@ -1,0 +1,49 @@
+"""The audit: what kind of quantized model this is, what is wrong with it, and what each runtime will make of it. It never changes the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph import Model
+from .codes import CODES, Code
+from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene
+from .scheme import SCHEMES, Island, Scheme, Share, classify
+
+__all__ = [
+    "CODES", "ERROR", "INFO", "SCHEMES", "SEVERITIES", "WARNING", "Audit", "Code", "Finding", "Island", "Scheme", "Share", "audit", "classify",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result: `scheme` is the name (such as "dynamic-range"), `verdict` all that is known of it, `findings` the worst first."""
+
+    verdict: Scheme
+    findings: tuple[Finding, ...]
+
+    @property
+    def scheme(self) -> str:
+        """The scheme's name, one of SCHEMES."""
+        return self.verdict.name
+
+    @property
+    def coverage(self) -> tuple[Share, ...]:
+        """Operators, weight bytes and multiply-accumulates by execution mode."""
+        return self.verdict.coverage
+
+    @property
+    def islands(self) -> tuple[Island, ...]:
+        """Float islands in a model that computes on integers."""
+        return self.verdict.islands
+
+
+def audit(model: Model, codes: Sequence[str] = ()) -> Audit:
+    """Audit a model. `codes` restricts the findings to these codes. Weights are not read, except for what a check needs of single small tensors."""
+    from .checks import CHECKS
+
+    verdict = classify(model)
+    scene = Scene(model, verdict)
+    found = [finding for check in CHECKS for finding in check(scene) if not codes or finding.code in codes]
+    found.sort(key=lambda f: SEVERITIES.index(f.severity))
+    return Audit(verdict, tuple(found))

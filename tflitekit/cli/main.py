@@ -99,6 +99,11 @@ def module_of(command: str) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:  # closed by the caller; print would then write to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    if sys.stdout is None:
+        print_error("standard output is closed")
+        return 3
     _tolerant_output()
     try:
         code = _dispatch(arguments)

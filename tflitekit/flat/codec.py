@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._walk import explained
 from ..diff import Change, diff
-from ..errors import InputError, TFLiteKitError
+from ..errors import InputError, SerializeError, TFLiteKitError
 from ..graph import Model
 from . import files, patch
 from .container import survey
@@ -78,7 +79,8 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
         edits = patch.edits_for(model, changes)
         if edits is not None:
             return Output("patch", patch.apply(model.source.data, edits), changes)
-    return Output("rebuild", rebuild(model, drop_unknown), changes)
+    with explained(SerializeError, model):
+        return Output("rebuild", rebuild(model, drop_unknown), changes)
 
 
 def serialize(model: Model, *, rebuild: bool = False, drop_unknown: bool = False) -> bytes:

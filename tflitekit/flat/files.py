@@ -56,6 +56,8 @@ def map_file(path: Path) -> tuple[memoryview, tuple[int, int, int, int]]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from None
+    except ValueError as error:  # a zero character
+        raise InputError(f"{str(path)!r} is no file name: {error}") from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -114,9 +116,12 @@ def replace_file(path: Path, pieces: Iterable[bytes | bytearray | memoryview], o
     They go to a temporary file in the same folder, which `check` reads back before it takes the name. A symbolic link stays and its target is
     replaced; permissions are those of the file replaced, or follow the umask. OutputError, and no file left behind, if anything fails.
     """
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r} is no file name: it has a zero character")
     target = Path(os.path.realpath(path))
     mode = _target_mode(path, target, overwrite)
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
+    head = os.fsdecode(os.fsencode(target.name)[:200])  # file systems count bytes
+    temporary = target.with_name(f".{head}.{secrets.token_hex(4)}.tmp")
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(temporary, flags, 0o666)
@@ -153,6 +158,8 @@ def _target_mode(path: Path, target: Path, overwrite: bool) -> int | None:
         return None
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise OutputError(f"{path} is a directory; name a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise OutputError(f"{path} is not a regular file")
     if not overwrite:

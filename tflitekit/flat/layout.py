@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
 from .._schema import UNIONS
-from .._walk import joined_bytes
+from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Model
 from .verifier import FEW, MAX_OFFSET, SCALARS, SIZES, Ints, distinct_of, plan, ranges
@@ -27,8 +27,6 @@ Mask = npt.NDArray[np.bool_]
 
 # Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
 _NONE, _RAW = -(1 << 40), 1 << 40
-# Unsigned references for which 0 stands for none.
-_ZERO_IS_NONE = {("Tensor", "buffer"), ("Tensor", "external_buffer")}
 _PRESENT: Any = vars(Table)["_present"]
 _VIEWS = {1: "u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
@@ -378,27 +376,71 @@ class Layout:
             raise SerializeError(self._foreign(group, field, error.args[0])) from None
         kind = field.refers_to
         if kind == "ExternalBuffer.id":
-            return np.array([0 if v is None else v.index if isinstance(v, Dangling) else v.id for v in values], np.int64)
+            return self._external_ids(group, field, values)
+        if field.kind == "vector":
+            self._of_class(group, field, values)
         none, raw = codes == _NONE, codes > _RAW >> 1
         own = ~(none | raw)
+        if raw.any():
+            self._still_dangling(group, field, values, codes - _RAW, scope)
         if kind == "Tensor":
             local = codes - np.where(scope >= 0, self.index.bases[scope], 0) if len(self.index.bases) else codes
             inside = (scope >= 0) & (local >= 0) & (local < (self.index.counts[scope] if len(self.index.counts) else 0))
             if (own & ~inside).any():
                 raise SerializeError(self._foreign(group, field, values[int(np.flatnonzero(own & ~inside)[0])]))
             codes = np.where(own, local, codes)
-        if none.any() and field.type.startswith("u") and (group.name, field.name) not in _ZERO_IS_NONE:
+        if none.any() and field.type.startswith("u") and field not in ZERO_IS_NONE:
             where = next(o for o in group.objects if getattr(o, field.attribute) is None)
             raise SerializeError(f"{path_of(self.model, where)}.{field.attribute} is None, and the format has no way to say so")
         return np.where(none, 0 if field.type.startswith("u") else -1, np.where(raw, codes - _RAW, codes))
 
-    def _foreign(self, group: Group, field: Field, value: Any) -> str:
+    def _external_ids(self, group: Group, field: Field, values: list[Any]) -> Ints:
+        """Ids of external buffers; SerializeError for an id that leads elsewhere: 0 says none, and of equal ones the last counts."""
+        meant = {buffer.id: buffer for buffer in self.model.external_buffers}
+        for value in set(values):
+            if isinstance(value, Dangling):
+                problem = f"external buffer id {value.index} was unknown and is now taken" if value.index in meant else ""
+            elif value is None or (value.id and meant[value.id] is value):
+                continue
+            else:
+                problem = f"another external buffer has id {value.id} too" if value.id else "its external buffer has id 0, which says none"
+            if problem:
+                raise SerializeError(f"{self._owner(group, field, value)}: {problem}; give it an id of its own")
+        return np.array([0 if v is None else v.index if isinstance(v, Dangling) else v.id for v in values], np.int64)
+
+    def _of_class(self, group: Group, field: Field, values: list[Any]) -> None:
+        """SerializeError for an object of the wrong class, which appending lets in: its index would be taken for another's."""
+        wanted = class_of(field.refers_to)
+        for held in set(map(type, values)):
+            if not issubclass(held, (wanted, type(None))):
+                wrong = next(v for v in values if type(v) is held)
+                raise SerializeError(f"{self._owner(group, field, wrong)}: expected {wanted.__name__}, got {held.__name__}")
+
+    def _still_dangling(self, group: Group, field: Field, values: list[Any], indices: Ints, scope: Ints) -> None:
+        """SerializeError for a placeholder whose index has come to point at something: what it was read as must not change its meaning."""
+        if field.refers_to == "Tensor":
+            there = np.where(scope >= 0, self.index.counts[scope] if len(self.index.counts) else 0, 0)
+        else:
+            there = np.full(len(indices), self.index.lengths[field.refers_to])
+        taken = np.flatnonzero((indices >= 0) & (indices < there) & np.array([isinstance(v, Dangling) for v in values]))
+        if len(taken):
+            value = values[int(taken[0])]
+            raise SerializeError(
+                f"{self._owner(group, field, value)}: {field.refers_to} index {value.index} pointed at nothing when it was read, and now would "
+                "point at something; assign the object that is meant"
+            )
+
+    def _owner(self, group: Group, field: Field, value: Any) -> str:
+        """The path of the field that refers to `value`."""
         held = ((o, getattr(o, field.attribute)) for o in group.objects)
         owner = next(o for o, v in held if v is value or (isinstance(v, list) and any(x is value for x in v)))
+        return f"{path_of(self.model, owner)}.{field.attribute}"
+
+    def _foreign(self, group: Group, field: Field, value: Any) -> str:
         lists = {"Tensor": "the tensors of its subgraph", "Buffer": "model.buffers", "OperatorCode": "model.operator_codes"}
         kind = field.refers_to.partition(".")[0]
         text = f" {value.name_str!r}" if kind == "Tensor" and hasattr(value, "name_str") else ""
-        return f"{path_of(self.model, owner)}.{field.attribute}: {type(value).__name__}{text} is not in {lists.get(kind, 'the model')}; add it there"
+        return f"{self._owner(group, field, value)}: {type(value).__name__}{text} is not in {lists.get(kind, 'the model')}; add it there"
 
     # ---- buffers and large custom options ----
 
@@ -422,14 +464,16 @@ class Layout:
             columns.append(Column(0, 4, inline, remember))
         first, views = len(self.outside), [d for d, out in zip(data, moved.tolist(), strict=True) if out]
         self.outside += views
+        stale = ~moved & (np.array(_attribute(group, "offset" if buffers else "large_custom_options_offset"), np.uint64) > 1)
+        if buffers:
+            stale &= ~inline  # inline data wins, and an offset beside it means nothing
+        self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in np.flatnonzero(stale).tolist()]
         for name, field in _OUTSIDE[group.name].items():
             if name == "data":
                 continue
             numbers = np.array(_attribute(group, name), np.uint64)
-            if name.endswith("offset"):
-                stale = np.flatnonzero((numbers > 1) & ~moved).tolist()
-                self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in stale]
-            else:
+            numbers[stale] = 0  # after a rebuild it could lead to other bytes
+            if not name.endswith("offset"):
                 numbers[moved] = [len(v) for v in views]
             rows = (numbers != 0) | (present >> field.slot & 1).astype(bool) | moved
             columns.append(Column(field.slot, 8, rows, self._emit_outside(name, numbers[rows], moved[rows], first)))
@@ -481,7 +525,9 @@ class _Index:
             before = len(codes)
             codes.update(zip(items, range(len(items)), strict=True))
             if len(codes) != before + len(items):
-                raise SerializeError(f"model: the same object is listed twice in {name}")
+                raise SerializeError("; ".join(misplaced(model)) or f"model: the same object is listed twice in {name}")
+        self.lengths = {"Buffer": len(model.buffers), "OperatorCode": len(model.operator_codes), "SubGraph": len(model.subgraphs)}
+        self.lengths["ExternalBufferGroup"] = len(model.external_buffer_groups)
         self.codes = _Codes(codes)
         self.counts = np.array([len(s.tensors) for s in model.subgraphs], np.int64)
         self.bases = np.cumsum(self.counts) - self.counts

@@ -1,7 +1,7 @@
 """Edits that keep every size: new bytes for places of the source file, found from the paths of a diff.
 
-What can be patched: scalar fields that are stored, vectors of numbers, strings and constant data of unchanged length. Everything else (fields that are
-absent because they are defaults, references, anything longer or shorter) needs a rebuild; so do bytes that something else uses too.
+What can be patched: scalar fields that are stored, vectors of numbers, strings and constant data of unchanged length. Everything else (fields
+that are absent because they are defaults, references, anything longer or shorter) needs a rebuild; so do bytes that something else uses too.
 """
 
 from __future__ import annotations
@@ -53,18 +53,22 @@ def _edit(model: Model, batches: list[Batch], path: str) -> Edit | None:
     if not isinstance(owner, Table):
         return None
     name = table_name(type(owner))
+    found = _locate(batches[0], owner_path)
+    if found is None:
+        return None
+    batch, row = found
     if isinstance(owner, (Buffer, Operator)) and attribute in ("data", "large_custom_options"):
-        outside = _outside(model, owner, owner_path)
+        outside = _outside(model.source.data, owner, batch, row)
         if outside is not None:
             return outside
     field = next((f for f in plan(name).fields if f.attribute == attribute), None)
-    found = _locate(batches[0], owner_path)
-    if field is None or found is None or field.refers_to or field.kind in ("table", "tables", "union"):
+    if field is None or field.refers_to or field.kind in ("table", "tables", "union"):
         return None
-    batch, row = found
     value = getattr(owner, attribute)
     if field.kind == "scalar":
         offset = int(batch.offsets[batch.inv[row], field.slot])
+        if value == field.default and not owner.has(attribute):
+            return None  # stored in the file, elided in the model
         return (int(batch.pos[row]) + offset, SCALARS[field.type].pack(value)) if offset else None
     start, count = (int(a[row]) for a in batch.vectors[field.slot])
     if not start or value is None or len(value) != count:
@@ -81,13 +85,22 @@ def _encode(name: str, field: Field, value: Any) -> bytes:
     return struct.pack(f"<{len(value)}{SCALARS[field.type].format[1:]}", *value)
 
 
-def _outside(model: Model, owner: Buffer | Operator, path: str) -> Edit | None:
-    """An edit of data that lies outside the flatbuffer, at the offset that the file itself states."""
+def _outside(source: memoryview, owner: Buffer | Operator, batch: Batch, row: int) -> Edit | None:
+    """An edit of data that lies outside the flatbuffer, at the offset that the file itself states.
+
+    The object's own offset does not count: it may have come from another place of the file, or from another file.
+    """
     if isinstance(owner, Buffer):
-        data, offset, size = (owner.data if owner.out_of_line else None), owner.offset, owner.size
+        prefix, data = "", owner.data if owner.out_of_line and not batch.vectors[0][0][row] else None
     else:
-        data, offset, size = owner.large_custom_options, owner.large_custom_options_offset, owner.large_custom_options_size
-    if data is None or offset <= 1 or len(data) != size:
+        prefix, data = "large_custom_options_", owner.large_custom_options
+    stored = {}
+    for field in plan(batch.name).fields:
+        if field.name in (f"{prefix}offset", f"{prefix}size"):
+            place = int(batch.offsets[batch.inv[row], field.slot])
+            stored[field.name] = SCALARS[field.type].unpack_from(source, int(batch.pos[row]) + place)[0] if place else 0
+    offset, size = stored[f"{prefix}offset"], stored[f"{prefix}size"]
+    if data is None or offset <= 1 or len(data) != size or offset + size > len(source):
         return None
     return offset, bytes(data)
 

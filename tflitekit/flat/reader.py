@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class
-from .._walk import collector_paused
+from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model, dangling
 from .verifier import FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
@@ -28,6 +28,11 @@ def decode(data: memoryview) -> tuple[Model, Verifier]:
     with collector_paused():
         model = _Reader(verifier).read()
     return model, verifier
+
+
+def decode_nested(data: memoryview, root: str, identifier: bytes) -> Table:
+    """Verify a flatbuffer of another format, one without indices into the model, and decode it. `root` is one of `verifier.ROOTS`."""
+    return _Reader(Verifier(data, root, identifier)).read_tables()
 
 
 def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterable[Any]) -> None:
@@ -64,12 +69,27 @@ class _Reader:
         self.pools: dict[str, list[Any]] = {}
 
     def read(self) -> Model:
+        self._make_objects()
+        self._make_pools()
+        self._fill()
+        model: Model = self.batches[0].objects[0]
+        self._finish(model)
+        return model
+
+    def read_tables(self) -> Table:
+        """The root of a format whose tables hold no indices."""
+        self._make_objects()
+        self._fill()
+        root: Table = self.batches[0].objects[0]
+        return root
+
+    def _make_objects(self) -> None:
         for batch in self.batches:
             cls = class_of(batch.name)
             raw = _unchecked(cls) if batch.count >= MANY else cls
             batch.objects = list(map(raw.__new__, repeat(raw, batch.count)))
-        model: Model = self.batches[0].objects[0]
-        self._make_pools()
+
+    def _fill(self) -> None:
         for batch in self.batches:
             masks = batch.masks
             values = repeat(masks[0]) if len(masks) == 1 else map(masks.__getitem__, batch.inv.tolist())
@@ -82,8 +102,6 @@ class _Reader:
             else:
                 for attribute, column in columns.items():
                     _store(batch.objects, cls, attribute, column)
-        self._finish(model)
-        return model
 
     def _beside_the_schema(self, batch: Batch) -> dict[str, Iterable[Any]]:
         """Columns of attributes that are no schema fields; `_finish` corrects the few that say more."""
@@ -149,7 +167,8 @@ class _Reader:
             where = np.where(inside, indices, -1)
         found = list(map(pool.__getitem__, where.tolist()))
         if not inside.all():
-            empty_sentinel = kind == "Buffer" and len(pool) == 1
+            # A tensor without data has buffer 0 also in a model without buffers.
+            empty_sentinel = field in ZERO_IS_NONE and len(pool) == 1
             for i in np.flatnonzero(~inside & (indices != -1)).tolist():
                 if not (empty_sentinel and indices[i] == 0):
                     found[i] = self._placeholder(kind, int(scope[i]) if scope is not None else -1, int(indices[i]))
@@ -184,6 +203,8 @@ class _Reader:
         if field.kind == "tables":
             child = batch.children.get(field.slot)
             return _split(child.objects if child else [], count)
+        if field.kind == "strings":
+            return self._strings(batch, field, count)
         if not count.any():
             return self._all_empty(batch, cls, field)
         if field.refers_to:
@@ -278,6 +299,14 @@ class _Reader:
         if batch.name == "Buffer":
             return [data[a:b] if a else None for a, b in pairs]
         return [bytes(data[a:b]) if a else None for a, b in pairs]
+
+    def _strings(self, batch: Batch, field: Field, count: Ints) -> Iterable[Any]:
+        """Tuples of bytes of a vector of strings."""
+        if field.slot not in batch.strings:
+            return repeat(())
+        data = self.raw.data
+        pairs = zip(*(array.tolist() for array in batch.strings[field.slot]), strict=True)
+        return map(tuple, _split([bytes(data[start : start + length]) for start, length in pairs], count))
 
     def _unions(self, batch: Batch, field: Field) -> Iterable[Any]:
         types, members = batch.unions[field.slot]

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from .._base import UNREADABLE, Field, fields_of
-from .._schema import UNIONS
+from .._base import UNREADABLE, Field, fields_of, members_of
 from ..errors import CorruptError, LimitError
 
 Ints = npt.NDArray[np.int64]
 
 IDENTIFIER = b"TFL3"
+ROOTS = {"Model": "model", "ModelMetadata": "metadata"}  # root tables, with what they are called in messages
 MAX_TABLES = 1_000_000  # the C++ Verifier's default, which LiteRT uses
 MAX_OFFSET = 2**31  # offsets from here on are refused: they would be negative as signed numbers
 
@@ -34,6 +34,7 @@ SCALARS = {
     "int64": struct.Struct("<q"), "uint64": struct.Struct("<Q"), "float64": struct.Struct("<d"),
 }  # fmt: skip
 SIZES = {name: scalar.size for name, scalar in SCALARS.items()}
+OF_OFFSETS = ("tables", "strings")  # kinds of vectors whose elements are offsets
 
 # Batches up to this many tables are checked and decoded one by one; measured: numpy pays from about twice this on.
 FEW = 12
@@ -106,11 +107,13 @@ class Batch:
 
     `pos` are their positions; `inv` maps each to its row of `offsets`, the field offsets (0: absent) of each distinct vtable, and of `masks`, the
     bits of its filled slots. `vectors[slot]` is (start of the elements, count) per table; `children[slot]` the batch of sub-tables, with
-    `child_rows[slot]` the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch).
+    `child_rows[slot]` the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch);
+    `strings[slot]` (start, count) per string of a vector of strings, in the order of `vectors[slot]`.
     """
 
     __slots__ = (
-        "child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "uniform", "unions", "vectors", "via",
+        "child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "strings", "uniform", "unions", "vectors",
+        "via",
     )  # fmt: skip
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:
@@ -119,6 +122,7 @@ class Batch:
         self.children: dict[int, Batch] = {}
         self.child_rows: dict[int, Any] = {}
         self.unions: dict[int, tuple[Ints, dict[int, tuple[Any, Batch]]]] = {}
+        self.strings: dict[int, tuple[Ints, Ints]] = {}
         self.objects: list[Any] = []  # filled by the reader
         self.inv: Any = None
         self.offsets: Ints = np.empty((0, 0), np.int64)
@@ -143,7 +147,7 @@ class Batch:
     def path(self, row: int) -> str:
         """Where in the model the table of this row is."""
         if self.parent is None or self.via is None:
-            return "model"
+            return ROOTS[self.name]
         slot = self.via.slot
         if self.via.kind == "tables":
             ends = np.cumsum(self.parent.vectors[slot][1])
@@ -157,9 +161,13 @@ class Batch:
 
 
 class Verifier:
-    """One run over one file. `run` returns all batches, parents first; `end` is then the last byte that the flatbuffer reaches."""
+    """One run over one flatbuffer. `run` returns all batches, parents first; `end` is then the last byte that the flatbuffer reaches.
 
-    def __init__(self, data: memoryview) -> None:
+    `root` and `identifier` say what it should be: a model, or one of the other `ROOTS`.
+    """
+
+    def __init__(self, data: memoryview, root: str = "Model", identifier: bytes = IDENTIFIER) -> None:
+        self.root, self.identifier = root, identifier
         self.bytes = Bytes(data)
         self.end = 8
         self.batches: list[Batch] = []
@@ -172,14 +180,14 @@ class Verifier:
         """Check everything that is reachable; raises CorruptError or LimitError."""
         size = self.bytes.size
         if size < 8:
-            raise CorruptError(f"{size} bytes cannot hold a model", size)
+            raise CorruptError(f"{size} bytes cannot hold a model", size, ROOTS[self.root])
         found = bytes(self.bytes.data[4:8])
-        if found != IDENTIFIER:
-            raise CorruptError(f"the file identifier is {found!r}, expected {IDENTIFIER!r}", 4)
+        if found != self.identifier:
+            raise CorruptError(f"the file identifier is {found!r}, expected {self.identifier!r}", 4, ROOTS[self.root])
         root = int(self.bytes.u32[0])
         if not 0 < root < min(MAX_OFFSET, size):
-            raise CorruptError(f"the offset of the root table is {root}, the file has {size} bytes")
-        self.batches.append(Batch("Model", np.array([root], np.int64), None, None))
+            raise CorruptError(f"the offset of the root table is {root}, the file has {size} bytes", 0, ROOTS[self.root])
+        self.batches.append(Batch(self.root, np.array([root], np.int64), None, None))
         for batch in self.batches:
             self._check(batch)
             self.batches += batch.children.values()
@@ -269,7 +277,7 @@ class Verifier:
         data, size = self.bytes.data, self.bytes.size
         starts, counts, rows, targets = [0] * batch.count, [0] * batch.count, [], []
         string, total = field.kind == "string", 0
-        element = 4 if field.kind == "tables" else SIZES.get(field.type, 0)
+        element = 4 if field.kind in OF_OFFSETS else SIZES.get(field.type, 0)
         for row, (pos, offset) in enumerate(zip(batch.pos.tolist(), batch.offsets[:, field.slot].tolist(), strict=True)):
             if not offset:
                 continue
@@ -300,6 +308,8 @@ class Verifier:
         batch.vectors[field.slot] = start, count = np.array(starts, np.int64), np.array(counts, np.int64)
         if field.kind == "tables":
             self._elements(batch, field, start, count)
+        elif field.kind == "strings":
+            self._strings(batch, field, start, count)
 
     # ---- all tables of a batch at once ----
 
@@ -364,7 +374,7 @@ class Verifier:
         if field.kind == "table":
             self._add_children(batch, field, rows, target)
             return
-        element = 4 if field.kind == "tables" else SIZES[field.type]
+        element = 4 if field.kind in OF_OFFSETS else SIZES[field.type]
         bad = (target & 3 != 0) | (target > raw.size - 4)
         if bad.any():
             self._fail(batch, bad, rows, at, field, _VECTOR_OUTSIDE)
@@ -390,6 +400,8 @@ class Verifier:
         batch.vectors[field.slot] = start, count
         if field.kind == "tables":
             self._elements(batch, field, start, count)
+        elif field.kind == "strings":
+            self._strings(batch, field, start, count)
 
     def _add_children(self, batch: Batch, field: Field, rows: Any, target: Ints) -> None:
         """Queue the tables that single-table fields point at."""
@@ -404,6 +416,30 @@ class Verifier:
         if total:
             at = ranges(start, count, 4)
             batch.children[field.slot] = Batch(field.type, at + self.bytes.u32[at >> 2], batch, field)
+
+    def _strings(self, batch: Batch, field: Field, start: Ints, count: Ints) -> None:
+        """Check the strings of vectors of strings, one by one (models have none, their metadata few)."""
+        data, size = self.bytes.data, self.bytes.size
+        rows = np.repeat(np.arange(batch.count), count).tolist()
+        starts, counts = [], []
+        for row, at in zip(rows, ranges(start, count, 4).tolist(), strict=True):
+            jump = _U32(data, at)[0]
+            target = at + jump
+            if not 0 < jump < MAX_OFFSET or target >= size:
+                self._fail_row(batch, row, at, field, _OFFSET)
+            if target & 3 or target > size - 4:
+                self._fail_row(batch, row, target, field, _VECTOR_OUTSIDE)
+            length = _U32(data, target)[0]
+            end = target + 4 + length
+            if end + 1 > size:
+                self._fail_row(batch, row, target, field, _too_long(length, 1))
+            if data[end]:
+                self._fail_row(batch, row, end, field, _UNTERMINATED)
+            self._count_bytes(batch, field, length + 5)
+            self.end = max(self.end, end + 1)
+            starts.append(target + 4)
+            counts.append(length)
+        batch.strings[field.slot] = np.array(starts, np.int64), np.array(counts, np.int64)
 
     def _follow(self, batch: Batch, field: Field, rows: Any, at: Ints) -> Ints:
         offset: Ints = self.bytes.u32[at >> 2].astype(np.int64)
@@ -424,7 +460,7 @@ class Verifier:
             kinds = types[rows]
             numbers = np.arange(batch.count)[rows]
             for kind in sorted(set(kinds.tolist())):
-                name = UNIONS[field.type].get(kind)
+                name = members_of(field.type).get(kind)
                 if name is not None:
                     chosen = kinds == kind
                     self._count_tables(batch, field, int(chosen.sum()))

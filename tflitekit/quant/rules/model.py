@@ -99,8 +99,8 @@ class Fact:
     """How runtimes treat one deviation.
 
     `name` is unique. `operators` are the names of those it holds for (empty: all, or any tensor). `activation` and `weights` restrict it to element
-    types, `granularity` to weights scaled so (empty: any); `operand` names the operands by position ("in0 out0"), by role, or is "all" activations.
-    A runtime that is missing from `reactions` is not known.
+    types, `granularity` to weights scaled so (empty: any). `operand` names the operands that deviate: "first" and "second" are the activations among
+    the inputs, "output" the first output, "all" every activation; or a role. A runtime that is missing from `reactions` is not known.
 
     `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0 for
     x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.

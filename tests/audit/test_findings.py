@@ -1,0 +1,195 @@
+"""Findings: each kind is found where a model is broken, with the numbers, and real models that run are not accused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tflitekit as tk
+from tests import runtime
+from tests.conftest import REPOSITORY
+from tflitekit.audit import CODES, Finding, audit
+from tflitekit.build import ModelBuilder, TensorSpec, quantize
+from tflitekit.graph import Model, Tensor
+from tflitekit.quant.rules import Runtime
+
+RESOLVERS = {Runtime.XNNPACK: runtime.DEFAULT, Runtime.OPTIMIZED: runtime.NO_DELEGATES, Runtime.REFERENCE: runtime.REFERENCE}
+
+
+def convolution(activation: str = "INT8") -> Model:
+    """Integer CONV_2D with per-channel weights and bias, then SOFTMAX: free of findings."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4, 4, 2], activation, quantize(0.5, 3))
+    scales = np.float32([0.01, 0.02, 0.03])
+    codes = (np.arange(3 * 2 * 2 * 2) % 17 - 8).astype(np.int8).reshape(3, 2, 2, 2)
+    weights = main.constant("w", codes, quantization=quantize(scales, np.zeros(3, np.int64), 0))
+    product = np.float32(0.5) * scales
+    bias = main.constant("b", np.arange(3, dtype=np.int32), quantization=quantize(product, np.zeros(3, np.int64), 0))
+    conv = main.apply(
+        "CONV_2D", [x, weights, bias], TensorSpec("c", [1, 3, 3, 3], activation, quantize(0.25, 1)), version=3, padding="VALID", stride_w=1, stride_h=1
+    )
+    main.output(main.apply("SOFTMAX", [conv], TensorSpec("y", [1, 3, 3, 3], activation, quantize(1 / 256, -128)), version=2, beta=1.0))
+    return builder.build()
+
+
+def tensor(model: Model, name: str) -> Tensor:
+    return model.subgraphs[0].tensor(name)
+
+
+def requantize(model: Model, name: str, **changes: object) -> None:
+    q = tensor(model, name).quantization
+    assert q is not None
+    for attribute, value in changes.items():
+        if attribute == "scale":
+            value = np.asarray(value, np.float32)
+            object.__setattr__(q, "scale", value)  # past the checks: broken files are what is tested
+        else:
+            setattr(q, attribute, value)
+
+
+def set_bias_type(model: Model) -> None:
+    bias = tensor(model, "b")
+    bias.type = tk.Tensor(type="INT64").type
+    model.set_data(bias, np.arange(3, dtype=np.int64))
+
+
+BREAK: dict[str, tuple[str, str, Callable[[Model], None]]] = {
+    "zero scale": ("Q101", "c", lambda m: requantize(m, "c", scale=[0.0])),
+    "negative scale": ("Q101", "x", lambda m: requantize(m, "x", scale=[-0.5])),
+    "nan scale": ("Q101", "c", lambda m: requantize(m, "c", scale=[np.nan])),
+    "zero point": ("Q102", "x", lambda m: requantize(m, "x", zero_point=[300])),
+    "per-channel activation": ("Q104", "c", lambda m: requantize(m, "c", scale=[0.1, 0.2, 0.3], zero_point=[0, 0, 0], quantized_dimension=3)),
+    "weights zero point": ("Q201", "w", lambda m: requantize(m, "w", zero_point=[0, 5, 0])),
+    "weights axis": ("Q203", "w", lambda m: requantize(m, "w", quantized_dimension=3)),
+    "dead channel": ("Q204", "w", lambda m: requantize(m, "w", scale=[0.01, 0.0, 0.03])),
+    "bias scale": ("Q301", "b", lambda m: requantize(m, "b", scale=[0.005, 0.02, 0.015])),
+    "bias type": ("Q302", "b", set_bias_type),
+    "bias zero point": ("Q303", "b", lambda m: requantize(m, "b", zero_point=[0, 1, 0])),
+    "softmax scale": ("Q401", "y", lambda m: requantize(m, "y", scale=[0.01])),
+    "softmax zero point": ("Q401", "y", lambda m: requantize(m, "y", zero_point=[0])),
+}
+
+
+def test_the_sound_model_has_no_findings() -> None:
+    assert audit(convolution()).findings == ()
+
+
+@pytest.mark.parametrize("name", list(BREAK))
+def test_each_breakage_is_found(name: str) -> None:
+    code, where, edit = BREAK[name]
+    model = convolution()
+    edit(model)
+    found = [f for f in audit(model).findings if f.code == code and f.name == where]
+    assert found, [str(f) for f in audit(model).findings]
+    assert found[0].path == f"subgraphs[0].tensors[{model.subgraphs[0].tensors.index(tensor(model, where))}]"
+    assert found[0].expected is not None
+
+
+@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@pytest.mark.parametrize("name", list(BREAK))
+def test_what_is_said_of_the_runtimes_is_what_they_do(name: str) -> None:
+    """Refusals and crashes that are predicted happen, and where nothing of the kind is predicted the model runs."""
+    code, where, edit = BREAK[name]
+    model = convolution()
+    edit(model)
+    data = tk.serialize(model)
+    findings = audit(model).findings
+    if code == "Q203":
+        pytest.skip("refused when the model is loaded, by the length of the scales: verify says so")
+    for kind, resolver in RESOLVERS.items():
+        outcomes = {f.reactions[kind].outcome for f in findings if kind in f.reactions}
+        predicted = next((o for o in ("crashes", "refuses") if o in outcomes), "runs")
+        outcome = runtime.run([runtime.Job(data, resolver)])[0]
+        seen = "runs" if outcome.ok else "crashes" if outcome.status.startswith("SIG") else "refuses"
+        assert seen == predicted, (kind, outcome, [str(f) for f in findings])
+
+
+def test_groups_of_equal_parameters() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    a = main.input("a", [1, 4], "INT8", quantize(0.5, 0))
+    b = main.input("b", [1, 4], "INT8", quantize(0.25, 0))
+    joined = main.apply("CONCATENATION", [a, b], TensorSpec("j", [1, 8], "INT8", quantize(0.5, 0)), version=2, axis=1)
+    main.output(main.apply("RESHAPE", [joined], TensorSpec("r", [8], "INT8", quantize(0.5, 9))))
+    found = {(f.code, f.name, f.severity) for f in audit(builder.build()).findings}
+    assert ("Q402", "b", "error") in found and ("Q402", "j", "error") in found and not any(name == "a" for _, name, _ in found)
+
+
+def test_a_difference_too_small_to_matter_is_no_error() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4], "INT8", quantize(0.5, 0))
+    main.output(main.apply("RESHAPE", [x], TensorSpec("y", [4], "INT8", quantize(float(np.nextafter(np.float32(0.5), np.float32(1))), 0))))
+    (finding,) = audit(builder.build()).findings
+    assert (finding.code, finding.severity) == ("Q402", "warning")
+
+
+def test_int16_zero_point() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4], "INT16", quantize(0.5, 7))
+    main.output(main.apply("ADD", [x, x], TensorSpec("y", [1, 4], "INT16", quantize(0.5, 0)), version=3))
+    assert {(f.code, f.name) for f in audit(builder.build()).findings} == {("Q103", "x")}
+
+
+def test_placeholder_ranges_of_the_example() -> None:
+    found = audit(tk.read(REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite")).findings
+    (finding,) = [f for f in found if f.code == "Q501"]
+    assert "11 of 11 activations" in finding.message and "(0.7843137383460999, 128)" in finding.message
+    assert "[-100.392, 99.6078]" in finding.message and "9 levels of 256" in finding.message
+    assert "Only calibration repairs this" in finding.message
+
+
+def test_ranges_that_follow_from_relu6_are_no_placeholders() -> None:
+    """Activations bounded by ReLU6 share [0, 6] for a reason."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    q = quantize(6 / 255, 0)
+    x = main.input("x", [1, 4], "UINT8", q)
+    for i in range(8):
+        x = main.apply("ADD", [x, x], TensorSpec(f"a{i}", [1, 4], "UINT8", q), version=1, fused_activation_function="RELU6")
+    main.output(x)
+    assert not [f for f in audit(builder.build()).findings if f.code == "Q501"]
+
+
+def test_hybrid_operators_are_refused_by_microcontrollers_only() -> None:
+    found = [f for f in audit(tk.read(REPOSITORY / "examples" / "models" / "classifier_dynamic_range.tflite")).findings if f.code == "Q601"]
+    assert len(found) == 10
+    assert all(f.severity == "info" and f.severity_for(Runtime.TFLM) == "error" and f.severity_for(Runtime.XNNPACK) == "info" for f in found)
+
+
+# Models that run, with what the audit holds against them all the same.
+ACCUSED = {
+    "gen_conformer_dyn_i2": {"Q202"},  # FLOAT32 CONV_2D reads INT2 filters as floats, past the end of the buffer: outputs contain NaN
+    "gen_mnist_dyn_i2": {"Q202"},
+    "litert_static_w8_a16_quantized_attn_vec_einsum": {"Q202"},  # BATCH_MATMUL reads one scale of the per-channel weights, which is 0
+    "litert_static_w8_a16_quantized_k_einsum": {"Q202"},
+}
+
+
+def test_real_models_that_run_have_no_errors(model_path: Path) -> None:
+    manifest = model_path.parent / "manifest.json"
+    if not manifest.exists():
+        pytest.skip("no manifest")
+    runs = {m["name"] for m in json.loads(manifest.read_text()) if m["runnable"] == "yes"}
+    found = audit(tk.read(model_path)).findings
+    errors = {f.code for f in found if f.severity == "error"}
+    if model_path.name in runs:
+        assert errors == ACCUSED.get(model_path.stem, set()), [str(f) for f in found if f.severity == "error"]
+
+
+def test_every_code_is_described_and_every_finding_has_a_code() -> None:
+    assert all(c.title and c.explanation.endswith(".") and c.fix.endswith(".") for c in CODES.values())
+    finding = Finding("Q101", "error", "subgraphs[0].tensors[0]", "x", "message")
+    assert finding.about.code == "Q101" and str(finding) == "Q101 error: subgraphs[0].tensors[0] 'x': message"
+
+
+def test_weights_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = convolution()
+    monkeypatch.setattr(Tensor, "numpy", lambda self: pytest.fail("the audit reads weights"))
+    audit(model)

@@ -1,0 +1,16 @@
+"""The checks, by family. Each finds where a rule is broken; the rules say what runtimes make of it."""
+
+from __future__ import annotations
+
+from ..findings import Check
+from .activations import invalid_scales, invalid_zero_points, per_channel_activations
+from .bias import biases
+from .parameters import fixed_outputs, shared_parameters
+from .placeholder import placeholder_ranges
+from .versions import hybrid_operators, versions
+from .weights import weights
+
+CHECKS: tuple[Check, ...] = (
+    invalid_scales, invalid_zero_points, per_channel_activations, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
+    hybrid_operators, versions,
+)  # fmt: skip

@@ -1,0 +1,98 @@
+"""Parameters that no activation can have: scales that are no step, zero points that are no code, several scales where kernels read one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ...graph import Tensor
+from ...quant.rules import Fact, Topic
+from ...types import INTEGER_RANGES
+from ..execution import CODE_TYPES, is_code
+from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
+
+SMALLEST_NORMAL = 2.0**-126  # of float32; XNNPACK refuses scales below it
+
+
+def values(step: Step) -> Iterator[tuple[str, Tensor]]:
+    """The activations of an operator that hold codes, with the words by which facts name them."""
+    weights = set(step.run.weights)
+    for position, tensor in enumerate(step.operator.inputs):
+        if tensor is not None and is_code(tensor) and tensor not in weights:
+            yield ("first", "second")[min(position, 1)], tensor
+    for tensor in step.outputs:
+        if is_code(tensor):
+            yield "output", tensor
+
+
+def about(step: Step, topic: Topic, word: str) -> tuple[Fact, ...]:
+    """The facts on a topic that concern an operand, named by a word such as "first"."""
+    found = step.rule.about(topic, step.activation)
+    return tuple(f for f in found if not f.operand or f.operand == "all" or word in f.operand.split())
+
+
+def scale_topic(scale: float) -> Topic | None:
+    """What is wrong with a scale, None if nothing is."""
+    if not math.isfinite(scale):
+        return Topic.NAN_SCALE
+    if scale == 0:
+        return Topic.ZERO_SCALE
+    if scale < 0:
+        return Topic.NEGATIVE_SCALE
+    return Topic.SUBNORMAL_SCALE if scale < SMALLEST_NORMAL else None
+
+
+def invalid_scales(scene: Scene) -> Iterator[Finding]:
+    """Q101: scales that are no positive normal number."""
+    for step in scene.steps():
+        for word, tensor in values(step):
+            if tensor.quantization is None or len(tensor.quantization.scale) != 1:
+                continue
+            scale = float(tensor.quantization.scale[0])
+            topic = scale_topic(scale)
+            if topic is None:
+                continue
+            reactions, source = reactions_of(about(step, topic, word))
+            yield scene.finding(
+                "Q101", tensor, f"the scale is {scale!r} ({step.label})", worst(reactions), found=scale, expected="a positive normal number",
+                operator=step.path, reactions=reactions, source=source,
+            )  # fmt: skip
+
+
+def invalid_zero_points(scene: Scene) -> Iterator[Finding]:
+    """Q102 and Q103: zero points outside the type, and INT16 ones other than 0."""
+    for step in scene.steps():
+        for word, tensor in values(step):
+            quantization = tensor.quantization
+            if quantization is None or len(quantization.zero_point) != 1:
+                continue
+            zero_point = int(quantization.zero_point[0])
+            low, high = INTEGER_RANGES[tensor.type]
+            if tensor.type.name == "INT16" and zero_point != 0:
+                reactions, source = reactions_of(about(step, Topic.INT16_ZERO_POINT, word))
+                # Operators that widen or change the type on the way have zero points of their own; nothing is known against them.
+                if not reactions or any(t.type not in CODE_TYPES for t in step.outputs):
+                    continue
+                yield scene.finding(
+                    "Q103", tensor, f"the zero point of an INT16 tensor is {zero_point} ({step.label})", worst(reactions), found=zero_point,
+                    expected=0, operator=step.path, reactions=reactions, source=source,
+                )  # fmt: skip
+            elif not low <= zero_point <= high:
+                reactions, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
+                yield scene.finding(
+                    "Q102", tensor, f"the zero point {zero_point} is no {tensor.type.name} code ({step.label})", worst(reactions, ERROR),
+                    found=zero_point, expected=(low, high), operator=step.path, reactions=reactions, source=source,
+                )  # fmt: skip
+
+
+def per_channel_activations(scene: Scene) -> Iterator[Finding]:
+    """Q104: computed tensors with more than one scale."""
+    for step in scene.steps():
+        for word, tensor in values(step):
+            if tensor.quantization is None or len(tensor.quantization.scale) < 2 or tensor.is_constant:
+                continue
+            reactions, source = reactions_of(about(step, Topic.PER_CHANNEL_ACTIVATION, word))
+            yield scene.finding(
+                "Q104", tensor, f"an activation with {len(tensor.quantization.scale)} scales ({step.label})", worst(reactions, WARNING),
+                found=len(tensor.quantization.scale), expected=1, operator=step.path, reactions=reactions, source=source,
+            )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Biases: the type that the kernel reads, input scale times weight scale, zero point 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..._schema import TensorType
+from ...graph import Tensor
+from ...quant.rules import BiasRule, Granularity, Reaction, Runtime, Topic
+from ..execution import HYBRID, INTEGER, is_code
+from ..findings import ERROR, INFO, WARNING, Finding, Scene, Step, reactions_of, worst
+
+# Converters round the product in different orders: up to this much is rounding, and not a different scale.
+RELATIVE_TOLERANCE = 1e-6
+# What the builtin kernels allow where they look: |input x weights - bias| / output (LiteRT kernel_util.cc:319-322).
+KERNEL_TOLERANCE = 0.02
+_CHECKED = "bias-scale-checked"
+
+
+def biases(scene: Scene) -> Iterator[Finding]:
+    """Q301, Q302 and Q303 for every constant bias of an operator that computes on integers (and the type for hybrid ones)."""
+    for step in scene.steps(INTEGER, HYBRID):
+        for rule in step.rule.biases:
+            tensor = step.operator.inputs[rule.operand] if rule.operand < len(step.operator.inputs) else None
+            if tensor is None or not tensor.is_constant:
+                continue
+            yield from _type(step, rule, tensor)
+            if step.is_integer:
+                yield from _scale(step, rule, tensor)
+                yield from _zero_point(step, rule, tensor)
+
+
+def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
+    allowed = rule.types.get(step.activation) if step.activation is not None else None
+    if not allowed:
+        return
+    chosen = getattr(step.operator.options, rule.selector, TensorType.FLOAT32) if rule.selector else TensorType.FLOAT32
+    if step.activation == TensorType.INT16 and TensorType.INT32 in allowed:
+        # The option chooses what is read; unset, it is INT64.
+        allowed = (TensorType.INT32,) if chosen == TensorType.INT32 else (TensorType.INT64,)
+    if tensor.type in allowed:
+        return
+    facts = step.rule.about(Topic.BIAS_TYPE, step.activation)
+    if step.activation == TensorType.INT16:
+        wanted = "contradicts" if chosen == TensorType.INT32 else "unselected"
+        facts = tuple(f for f in facts if wanted in f.name or "depthwise" in f.name)
+    reactions, source = reactions_of(facts)
+    names = " or ".join(t.name for t in allowed)
+    yield step.scene.finding(
+        "Q302", tensor, f"the bias is {tensor.type.name}; {step.label} reads {names}", worst(reactions, ERROR), found=tensor.type.name,
+        expected=names, operator=step.path, reactions=reactions, source=source or rule.source,
+    )  # fmt: skip
+
+
+def expected_scale(step: Step, rule: BiasRule) -> npt.NDArray[np.float32] | None:
+    """Input scale x weight scale in float32, one per channel or one; None where either is missing."""
+    factors = []
+    for name in rule.factors:
+        tensors = step.operand(name)
+        if not tensors or tensors[0].quantization is None or not len(tensors[0].quantization.scale):
+            return None
+        factors.append(tensors[0].quantization.scale)
+    product: npt.NDArray[np.float32] = (factors[0] * factors[1] * np.float32(rule.constant_factor)).astype(np.float32)
+    return product
+
+
+def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
+    expected = expected_scale(step, rule)
+    quantization = tensor.quantization
+    if expected is None or quantization is None or not len(quantization.scale) or not is_bias_code(tensor):
+        return
+    stored = quantization.scale.astype(np.float64)
+    wanted = expected.astype(np.float64)
+    if len(stored) not in (1, len(wanted)) and len(wanted) != 1:
+        return
+    gap = np.abs(stored - wanted)
+    bad = ~(gap <= RELATIVE_TOLERANCE * np.abs(wanted))
+    if not bad.any():
+        return
+    first = int(np.flatnonzero(bad)[0])
+    found, right = float(stored[min(first, len(stored) - 1)]), float(wanted[min(first, len(wanted) - 1)])
+    reactions, source = _scale_reactions(step, tensor, gap)
+    severity = worst(reactions)
+    where = f" in {int(bad.sum())} of {len(bad)} channels, first {first}" if len(bad) > 1 else ""
+    yield step.scene.finding(
+        "Q301", tensor, f"the scale is {found!r}, input x weights is {right!r}{where} ({step.label})", severity, found=found, expected=right,
+        operator=step.path, reactions=reactions, source=source or rule.source,
+    )  # fmt: skip
+
+
+def _scale_reactions(step: Step, tensor: Tensor, gap: npt.NDArray[np.float64]) -> tuple[Mapping[Runtime, Reaction], str]:
+    weights = step.run.weights[0] if step.run.weights else None
+    per_channel = weights is not None and weights.quantization is not None and len(weights.quantization.scale) > 1
+    granularity = Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR
+    facts = step.rule.about(Topic.BIAS_SCALE, step.activation, weights.type if weights is not None else None, granularity)
+    single = tensor.quantization is not None and len(tensor.quantization.scale) == 1 and per_channel
+    output = step.outputs[0].quantization if step.outputs else None
+    limit = KERNEL_TOLERANCE * float(output.scale[0]) if output is not None and len(output.scale) == 1 else 0.0
+    kept = [f for f in facts if f.name != "bias-per-tensor" or single]
+    kept = [f for f in kept if not f.name.startswith(_CHECKED) or float(gap.max()) > limit]
+    if single:
+        kept.sort(key=lambda f: f.name != "bias-per-tensor")
+    return reactions_of(kept)
+
+
+def is_bias_code(tensor: Tensor) -> bool:
+    """Whether a bias holds integer codes."""
+    return tensor.type in (TensorType.INT32, TensorType.INT64, TensorType.INT16) or is_code(tensor)
+
+
+def _zero_point(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
+    quantization = tensor.quantization
+    if quantization is None or not len(np.flatnonzero(quantization.zero_point)):
+        return
+    weights = step.run.weights[0] if step.run.weights else None
+    per_channel = weights is not None and weights.quantization is not None and len(weights.quantization.scale) > 1
+    granularity = Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR
+    facts = step.rule.about(Topic.BIAS_ZERO_POINT, step.activation, weights.type if weights is not None else None, granularity)
+    reactions, source = reactions_of(facts)
+    value = int(quantization.zero_point[np.flatnonzero(quantization.zero_point)[0]])
+    yield step.scene.finding(
+        "Q303", tensor, f"the bias has zero point {value} ({step.label})", worst(reactions, WARNING if reactions else INFO), found=value,
+        expected=0, operator=step.path, reactions=reactions, source=source or rule.source,
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""Parameters that must be something: fixed by the operator, or equal within a group of operands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...graph import Tensor
+from ...quant.rules import SameParameters, Sharing, Topic
+from ..execution import is_code
+from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
+
+# A wrong scale that moves the largest code by no more than this many steps is reported, but is no error: rounding does as much.
+NEGLIGIBLE_STEPS = 1.0
+
+
+def parameters(tensor: Tensor) -> tuple[float, int] | None:
+    """(scale, zero point) of a per-tensor quantized tensor."""
+    quantization = tensor.quantization
+    if quantization is None or len(quantization.scale) != 1 or len(quantization.zero_point) != 1:
+        return None
+    return float(quantization.scale[0]), int(quantization.zero_point[0])
+
+
+def fixed_outputs(scene: Scene) -> Iterator[Finding]:
+    """Q401: outputs of operators whose parameters are hard-coded in kernels."""
+    for step in scene.steps():
+        for position, tensor in enumerate(step.operator.outputs):
+            stored = parameters(tensor) if tensor is not None else None
+            if tensor is None or stored is None or tensor.type != step.activation:
+                continue  # kernels that change the type on the way have other parameters
+            fixed = step.rule.fixed_for(tensor.type, position)
+            if fixed is None:
+                continue
+            scale, zero_point = stored
+            scale_wrong = abs(scale - fixed.scale) > fixed.relative_tolerance * fixed.scale
+            if not scale_wrong and zero_point == fixed.zero_point:
+                continue
+            topics = ([Topic.FIXED_SCALE] if scale_wrong else []) + ([Topic.FIXED_ZERO_POINT] if zero_point != fixed.zero_point else [])
+            reactions, source = reactions_of(fact for topic in topics for fact in step.rule.about(topic, tensor.type))
+            yield scene.finding(
+                "Q401", tensor, f"({scale!r}, {zero_point}) where {step.label} gives ({fixed.scale!r}, {fixed.zero_point})", worst(reactions),
+                found=stored, expected=(fixed.scale, fixed.zero_point), operator=step.path, reactions=reactions, source=source or fixed.source,
+            )  # fmt: skip
+
+
+def shared_parameters(scene: Scene) -> Iterator[Finding]:
+    """Q402: operands that kernels take to be on one scale."""
+    for step in scene.steps():
+        for group in step.rule.same_parameters:
+            if group.sharing != Sharing.RESCALED and step.activation in group.types:
+                yield from _group(step, group)
+
+
+def _group(step: Step, group: SameParameters) -> Iterator[Finding]:
+    members = list(dict.fromkeys(tensor for name in group.group for tensor in step.operand(name)))
+    outputs = [t for t in members if any(t is o for o in step.operator.outputs)]
+    leader = (outputs or members)[:1]
+    if not leader or not is_code(leader[0]):
+        return
+    wanted = parameters(leader[0])
+    if wanted is None:
+        return
+    for tensor in members:
+        stored = parameters(tensor) if is_code(tensor) and tensor.type == leader[0].type else None
+        if stored is None or stored == wanted:
+            continue
+        facts = step.rule.about(Topic.SAME_PARAMETERS, tensor.type)
+        only_zero_point = stored[0] == wanted[0]
+        facts = tuple(f for f in facts if ("zero-point" in f.name) == only_zero_point) or facts
+        reactions, source = reactions_of(facts)
+        severity = worst(reactions)
+        if severity == ERROR and group.sharing == Sharing.COPIED and _steps_off(stored, wanted) <= NEGLIGIBLE_STEPS:
+            severity = WARNING
+        yield step.scene.finding(
+            "Q402", tensor, f"{stored} where {leader[0].name_str!r} has {wanted}: {step.label} does not convert", severity, found=stored,
+            expected=wanted, operator=step.path, reactions=reactions, source=source or group.source,
+        )  # fmt: skip
+
+
+def _steps_off(one: tuple[float, int], other: tuple[float, int]) -> float:
+    """By how many steps the largest 8-bit code means something else."""
+    ratio = one[0] / other[0] if other[0] else float("inf")
+    return abs(ratio - 1) * 255 + abs(one[1] - other[1])

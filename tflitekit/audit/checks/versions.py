@@ -1,0 +1,49 @@
+"""Operator versions against the types they are used with, and operators that TensorFlow Lite Micro lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...graph import OperatorCode
+from ...quant.rules import Runtime, Topic, required_version
+from ..execution import HYBRID
+from ..findings import ERROR, INFO, WARNING, Finding, Scene, reactions_of
+
+
+def versions(scene: Scene) -> Iterator[Finding]:
+    """Q701 and Q702, once per operator code: versions are shared by all operators of a code."""
+    needed: dict[OperatorCode, tuple[int, str]] = {}
+    for step in scene.steps():
+        code = step.operator.opcode
+        if code is None:
+            continue
+        known = step.rule.versions
+        if code not in needed and not known.lowest <= code.version <= known.highest:
+            severity = ERROR if code.version > known.highest else WARNING
+            yield Finding(
+                "Q702", severity, step.path, "", f"{code.op_name} version {code.version}; known are {known.lowest} to {known.highest}",
+                found=code.version, expected=(known.lowest, known.highest), operator=step.path, source=known.source,
+            )  # fmt: skip
+        version = required_version(step.operator, known)
+        if version > needed.get(code, (0, ""))[0]:
+            needed[code] = version, step.path
+    for code, (version, path) in needed.items():
+        if code.version < version:
+            yield Finding(
+                "Q701", INFO, path, "", f"{code.op_name} version {code.version}, its types need {version}", found=code.version, expected=version,
+                operator=path,
+            )  # fmt: skip
+
+
+def hybrid_operators(scene: Scene) -> Iterator[Finding]:
+    """Q601: hybrid operators, with what TensorFlow Lite Micro says to them."""
+    for step in scene.steps(HYBRID):
+        facts = step.rule.about(Topic.WEIGHTS_TYPE, step.activation, step.run.weights[0].type if step.run.weights else None)
+        reactions, source = reactions_of(f for f in facts if set(f.reactions) == {Runtime.TFLM})
+        if not reactions:
+            continue
+        tensor = step.run.weights[0]
+        yield scene.finding(
+            "Q601", tensor, f"{step.label} is hybrid: {step.run.reason}", INFO, found=step.run.mode, expected="integer or float",
+            operator=step.path, reactions=reactions, source=source,
+        )  # fmt: skip

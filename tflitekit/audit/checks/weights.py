@@ -1,0 +1,105 @@
+"""Weights: a form that some kernel computes, symmetric where kernels take them to be, scaled along the operator's axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...graph import QuantizationParameters, Tensor
+from ...quant.rules import Behaviour, Granularity, Topic, WeightsRule
+from ..execution import FLOAT, HYBRID, INTEGER, is_code
+from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
+from .activations import SMALLEST_NORMAL, scale_topic
+
+
+def weights(scene: Scene) -> Iterator[Finding]:
+    """Q201 to Q204 for every weight operand that the operator takes directly."""
+    for step in scene.steps(INTEGER, HYBRID, FLOAT):
+        rule = step.rule.weights
+        if rule is None or step.activation is None:
+            continue
+        for position in rule.operands:
+            tensor = step.operator.inputs[position] if position < len(step.operator.inputs) else None
+            if tensor is None or not tensor.is_constant or not is_code(tensor) or tensor.quantization is None:
+                continue
+            granularity = _granularity(tensor.quantization)
+            if granularity is None:
+                continue
+            if position == rule.operands[0]:  # forms are told by the first; others (the time weights of SVDF) have types of their own
+                yield from _form(step, rule, tensor, granularity)
+            yield from _zero_points(step, tensor, tensor.quantization, granularity)
+            yield from _axis(step, rule, tensor, tensor.quantization)
+            yield from _scales(step, tensor, tensor.quantization, granularity)
+
+
+def _granularity(quantization: QuantizationParameters) -> Granularity | None:
+    names = {"per-tensor": Granularity.PER_TENSOR, "per-channel": Granularity.PER_CHANNEL, "blockwise": Granularity.BLOCKWISE}
+    return names.get(quantization.kind)
+
+
+def _form(step: Step, rule: WeightsRule, tensor: Tensor, granularity: Granularity) -> Iterator[Finding]:
+    activation = step.activation
+    assert activation is not None
+    if not rule.forms or rule.form(activation, tensor.type, granularity) is not None:
+        return
+    topics = (Topic.WEIGHTS_TYPE, Topic.WEIGHTS_GRANULARITY, Topic.WEIGHTS_BLOCKS)
+    facts = [fact for topic in topics for fact in step.rule.about(topic, activation, tensor.type, granularity) if len(fact.reactions) > 1]
+    reactions, source = reactions_of(facts)
+    if reactions and all(r.behaviour in (Behaviour.FINE, Behaviour.IGNORES) for r in reactions.values()):
+        return
+    taken = ", ".join(f"{f.weights.name} {f.granularity.value}" for f in rule.forms if f.activation == activation) or "none"
+    yield step.scene.finding(
+        "Q202", tensor,
+        f"{tensor.type.name} {granularity.value} weights with {activation.name} activations: {step.label} computes {taken}",
+        worst(reactions), found=f"{tensor.type.name} {granularity.value}", expected=taken, operator=step.path, reactions=reactions,
+        source=source or rule.source,
+    )  # fmt: skip
+
+
+def _zero_points(step: Step, tensor: Tensor, quantization: QuantizationParameters, granularity: Granularity) -> Iterator[Finding]:
+    bad = np.flatnonzero(quantization.zero_point)
+    if not len(bad):
+        return
+    facts = step.rule.about(Topic.WEIGHTS_ZERO_POINT, step.activation, tensor.type, granularity)
+    reactions, source = reactions_of(facts)
+    if not reactions or all(r.behaviour == Behaviour.FINE for r in reactions.values()):
+        return
+    first = int(quantization.zero_point[bad[0]])
+    where = "" if len(quantization.zero_point) == 1 else f" in {len(bad)} of {len(quantization.zero_point)} channels, first {int(bad[0])}"
+    yield step.scene.finding(
+        "Q201", tensor, f"zero point {first}{where}; {step.label} takes weights to be symmetric", worst(reactions), found=first, expected=0,
+        operator=step.path, reactions=reactions, source=source,
+    )  # fmt: skip
+
+
+def _axis(step: Step, rule: WeightsRule, tensor: Tensor, quantization: QuantizationParameters) -> Iterator[Finding]:
+    if len(quantization.scale) < 2 or rule.quantized_dimension is None or not tensor.shape:
+        return
+    axis = rule.quantized_dimension
+    if rule.transposed_by and getattr(step.operator.options, rule.transposed_by, False) and rule.transposed_dimension is not None:
+        axis = rule.transposed_dimension
+    axis %= len(tensor.shape)
+    if quantization.quantized_dimension != axis:
+        yield step.scene.finding(
+            "Q203", tensor, f"scales along dimension {quantization.quantized_dimension}; {step.label} wants {axis}", ERROR,
+            found=quantization.quantized_dimension, expected=axis, operator=step.path, source=rule.source,
+        )  # fmt: skip
+
+
+def _scales(step: Step, tensor: Tensor, quantization: QuantizationParameters, granularity: Granularity) -> Iterator[Finding]:
+    scale = quantization.scale
+    bad = np.flatnonzero(~(np.isfinite(scale) & (scale >= np.float32(SMALLEST_NORMAL))))
+    if not len(bad):
+        return
+    value = float(scale[bad[0]])
+    topic = scale_topic(value)
+    assert topic is not None
+    found = step.rule.about(topic, step.activation, tensor.type, granularity)
+    reactions, source = reactions_of(f for f in found if f.operand == "weights")
+    yield step.scene.finding(
+        "Q204", tensor, f"scale {value!r} in {len(bad)} of {len(scale)} channels, first {int(bad[0])} ({step.label})",
+        worst(reactions, ERROR if topic in (Topic.NAN_SCALE, Topic.NEGATIVE_SCALE) else WARNING), found=value,
+        expected="a positive normal number", operator=step.path, reactions=reactions, source=source,
+    )  # fmt: skip
+

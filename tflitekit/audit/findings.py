@@ -1,0 +1,163 @@
+"""What is wrong with a model's quantization, what each runtime makes of it, and what to do.
+
+A check is a function of a `Scene` that yields findings. What a runtime does comes from the operator rules; a check only finds where a rule is broken,
+and says so with the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .._schema import TensorType
+from ..graph import Model, Operator, SubGraph, Tensor
+from ..quant.rules import RULES, Behaviour, Fact, OpRule, Reaction, Role, Runtime
+from .codes import CODES, Code
+from .execution import CODE_TYPES, INTEGER, Execution
+from .scheme import Scheme
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+SEVERITIES = (ERROR, WARNING, INFO)
+_HARMFUL = frozenset({Behaviour.REFUSES, Behaviour.CRASHES, Behaviour.WRONG, Behaviour.UNDEFINED})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding.
+
+    `path` is the tensor or operator that is at fault, `name` its tensor name as text, `operator` the path of the operator whose rule is broken ("" if
+    none is). `found` and `expected` are exact values (floats are float32 values widened). `reactions` tell what each runtime does, where it is known.
+    """
+
+    code: str
+    severity: str
+    path: str
+    name: str
+    message: str
+    found: Any = None
+    expected: Any = None
+    operator: str = ""
+    reactions: Mapping[Runtime, Reaction] = field(default_factory=lambda: MappingProxyType({}))
+    source: str = ""
+
+    @property
+    def about(self) -> Code:
+        """The description of the code: title, explanation, fix."""
+        return CODES[self.code]
+
+    def severity_for(self, runtime: Runtime) -> str:
+        """The severity in one runtime: what it refuses or dies of is an error there, what it does not mind at most a warning."""
+        reaction = self.reactions.get(runtime)
+        if reaction is None:
+            return self.severity
+        if reaction.behaviour in (Behaviour.REFUSES, Behaviour.CRASHES):
+            return ERROR
+        return WARNING if self.severity == ERROR and reaction.behaviour not in _HARMFUL else self.severity
+
+    def __str__(self) -> str:
+        shown = f" {self.name!r}" if self.name else ""
+        return f"{self.code} {self.severity}: {self.path}{shown}: {self.message}"
+
+
+class Scene:
+    """What checks look at: the model, its scheme, and for each operator its rule and operands by role."""
+
+    def __init__(self, model: Model, scheme: Scheme) -> None:
+        self.model, self.scheme = model, scheme
+        self.paths: dict[Tensor, str] = {}
+        for number, subgraph in enumerate(model.subgraphs):
+            for index, tensor in enumerate(subgraph.tensors):
+                self.paths.setdefault(tensor, f"subgraphs[{number}].tensors[{index}]")
+
+    def steps(self, *modes: str) -> Iterator[Step]:
+        """The operators that have a rule, in the given modes (all, if none is given)."""
+        for run in self.scheme.executions:
+            code = run.operator.opcode.code if run.operator.opcode is not None else None
+            rule = RULES.get(code) if code is not None else None
+            if rule is not None and (not modes or run.mode in modes):
+                yield Step(self, run, rule)
+
+    def subgraphs(self) -> Iterator[tuple[int, SubGraph]]:
+        """The subgraphs with their numbers."""
+        return enumerate(self.model.subgraphs)
+
+    def path(self, tensor: Tensor) -> str:
+        """Where a tensor is."""
+        return self.paths.get(tensor, "?")
+
+    def finding(self, code: str, tensor: Tensor, message: str, severity: str = ERROR, **rest: Any) -> Finding:
+        """A finding about a tensor."""
+        return Finding(code, severity, self.path(tensor), tensor.name_str, message, **rest)
+
+
+class Step:
+    """One operator with its rule."""
+
+    def __init__(self, scene: Scene, run: Execution, rule: OpRule) -> None:
+        self.scene, self.run, self.rule = scene, run, rule
+        self.operator: Operator = run.operator
+        self.roles = tuple(o.role for o in rule.input_roles(len(self.operator.inputs)) or ())
+
+    @property
+    def path(self) -> str:
+        """Where the operator is."""
+        return self.run.path
+
+    @property
+    def label(self) -> str:
+        """The operator's name and number."""
+        return f"{self.operator.op_name} {self.run.index}"
+
+    def inputs(self, role: Role) -> list[Tensor]:
+        """The inputs of a role that are there."""
+        return [t for t, r in zip(self.operator.inputs, self.roles, strict=False) if t is not None and r == role]
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The outputs that are there."""
+        return [t for t in self.operator.outputs if t is not None]
+
+    def operand(self, name: str) -> list[Tensor]:
+        """The tensors of an operand as rules name it: "in0", "out0", "in*"."""
+        kind, number = ("in", name[2:]) if name.startswith("in") and not name.startswith("inter") else ("out", name[3:])
+        if name.startswith("intermediate"):
+            kind, number = "intermediate", name[12:]
+        tensors = {"in": self.operator.inputs, "out": self.operator.outputs, "intermediate": self.operator.intermediates}[kind]
+        if number == "*":
+            return [t for t in tensors if t is not None]
+        found = tensors[int(number)] if int(number) < len(tensors) else None
+        return [found] if found is not None else []
+
+    @property
+    def activation(self) -> TensorType | None:
+        """The type of the first activation input, or of the output where there is none."""
+        values = self.inputs(Role.ACTIVATION) or self.outputs
+        return values[0].type if values else None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the operator computes on integer codes."""
+        return self.run.mode == INTEGER and self.activation in CODE_TYPES
+
+
+def reactions_of(facts: Iterable[Fact]) -> tuple[Mapping[Runtime, Reaction], str]:
+    """What the runtimes do by some facts together (the first that knows a runtime counts), and the sources."""
+    merged: dict[Runtime, Reaction] = {}
+    sources = []
+    for fact in facts:
+        for runtime, reaction in fact.reactions.items():
+            merged.setdefault(runtime, reaction)
+        sources.append(f"{fact.name}: {fact.source}")
+    return MappingProxyType(merged), "; ".join(sources)
+
+
+def worst(reactions: Mapping[Runtime, Reaction], unknown: str = WARNING) -> str:
+    """The severity of a deviation: an error if some runtime minds it, else a warning; `unknown` where nothing is known."""
+    if not reactions:
+        return unknown
+    return ERROR if any(r.behaviour in _HARMFUL for r in reactions.values()) else WARNING
+
+
+Check = Callable[[Scene], Iterator[Finding]]

@@ -1,0 +1,38 @@
+"""The TFLite Metadata of a model: a flatbuffer of its own format inside the buffer of the entry TFLITE_METADATA."""
+
+from __future__ import annotations
+
+from .._base import Dangling
+from .._metadata_schema import ModelMetadata
+from ..errors import CorruptError, TFLiteKitError
+from ..graph import Metadata, Model
+from .reader import decode_nested
+
+ENTRY = b"TFLITE_METADATA"
+IDENTIFIER = b"M001"
+
+
+def metadata_entry(model: Model) -> Metadata | None:
+    """The first entry named TFLITE_METADATA, which is the one that other readers take; None if the model has none."""
+    return next((entry for entry in model.metadata if entry.name == ENTRY), None)
+
+
+def read_metadata(model: Model) -> ModelMetadata | None:
+    """Decode what the model's TFLite Metadata says of it, its inputs and its outputs; None if it has no such metadata.
+
+    The result is a copy: editing it does not change the model. Names are bytes. Verified like a model: CorruptError for damaged or missing bytes,
+    LimitError for bytes crafted to expand.
+    """
+    entry = metadata_entry(model)
+    if entry is None:
+        return None
+    data = None if entry.buffer is None or isinstance(entry.buffer, Dangling) else entry.buffer.data
+    if data is None:
+        raise CorruptError(f"the entry {ENTRY.decode()} has no data", where="metadata")
+    try:
+        found = decode_nested(memoryview(data), ModelMetadata.__name__, IDENTIFIER)
+    except TFLiteKitError as error:
+        error.args = (f"{ENTRY.decode()}: {error}",)
+        raise
+    assert isinstance(found, ModelMetadata)
+    return found

@@ -176,7 +176,8 @@ def read_field(node: Node, tables: list[str], enums: list[EnumDef]) -> FieldDef:
     """One field of a table."""
     kind_node = node.child(1)
     assert kind_node is not None
-    base, element, index = (int(kind_node.number(s, f, d)) for s, f, d in ((0, number.Int8Flags, 0), (1, number.Int8Flags, 0), (2, number.Int32Flags, -1)))
+    parts = ((0, number.Int8Flags, 0), (1, number.Int8Flags, 0), (2, number.Int32Flags, -1))
+    base, element, index = (int(kind_node.number(slot, flags, default)) for slot, flags, default in parts)
     attributes = node.attributes(9)
     enum, default = "", 0
     if base == UNION:
@@ -307,7 +308,8 @@ def generate(schema: str) -> str:
     parts.append("# Union members: number of the type byte -> table.\nUNIONS: dict[str, dict[int, str]] = {\n" + body + "\n}")
     body = "\n".join(f'    "{op}": "{t.name}",' for t in tables for op in t.operators)
     if body:
-        parts.append("\n# Builtin operator -> its options table; operators without options are missing.\nOPTIONS: dict[str, str] = {\n" + body + "\n}")
+        what = "# Builtin operator -> its options table; operators without options are missing."
+        parts.append(f"\n{what}\nOPTIONS: dict[str, str] = {{\n{body}\n}}")
     return "\n".join(parts) + "\n"
 
 

@@ -13,8 +13,8 @@ import flatbuffers
 import numpy as np
 from flatbuffers import number_types
 
-from tflitekit import _schema
-from tflitekit._base import Dangling, Field, OpaqueUnion, Table, fields_of, table_name
+from tflitekit._base import Dangling, Field, OpaqueUnion, Table, fields_of, members_of, table_name
+from tflitekit._metadata_schema import ModelMetadata
 from tflitekit.graph import Buffer, Model, Operator
 
 Slots = Mapping[int, Any]
@@ -47,6 +47,11 @@ def pack(model: Model, overrides: Mapping[Table, Slots] | None = None, *, identi
     return bytes(out)
 
 
+def pack_metadata(metadata: ModelMetadata, overrides: Mapping[Table, Slots] | None = None, *, identifier: bytes = b"M001") -> bytes:
+    """TFLite Metadata as the bytes of its own flatbuffer."""
+    return _Packer(Model(), overrides or {}, {}).finish(identifier, False, metadata)
+
+
 def _tails(model: Model) -> dict[Table, bytes]:
     """What lies behind the flatbuffer, by the object that refers to it."""
     found: dict[Table, bytes] = {b: bytes(b.data) for b in model.buffers if b.out_of_line and b.data is not None}
@@ -65,8 +70,8 @@ class _Packer:
         for owner in (*lists, *(s.tensors for s in model.subgraphs)):
             self.positions.update((item, position) for position, item in enumerate(owner))
 
-    def finish(self, identifier: bytes, size_prefix: bool) -> bytes:
-        root = self.table(self.model)
+    def finish(self, identifier: bytes, size_prefix: bool, top: Table | None = None) -> bytes:
+        root = self.table(top or self.model)
         finish = self.builder.FinishSizePrefixed if size_prefix else self.builder.Finish
         finish(root, file_identifier=identifier)
         return bytes(self.builder.Output())
@@ -116,7 +121,7 @@ class _Packer:
                 return {}
             if isinstance(value, OpaqueUnion):
                 return {field.slot - 1: ("uint8", value.type)}
-            number = next(n for n, name in _schema.UNIONS[field.type].items() if name == table_name(type(value)))
+            number = next(n for n, name in members_of(field.type).items() if name == table_name(type(value)))
             return {field.slot - 1: ("uint8", number), field.slot: ("offset", self.table(value))}
         if value is None or (isinstance(value, (list, tuple, np.ndarray)) and not len(value) and not owner.has(field.attribute)):
             return {}
@@ -130,6 +135,8 @@ class _Packer:
             return int(self.builder.CreateString(value))
         if field.kind == "table":
             return self.table(value)
+        if field.kind == "strings":
+            return self.offsets([self.builder.CreateString(item) for item in value])
         if field.kind == "tables":
             return self.offsets([self.table(item) for item in value])
         if isinstance(value, (bytes, memoryview)):

@@ -17,7 +17,19 @@ from tests.generated import many_operators, rare_parts
 from tflitekit._base import Table, fields_of
 from tflitekit._schema import BlockwiseQuantization, BuiltinOperator, MultiAxisQuantization, SoftmaxOptions, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise, quantize_multi_axis
-from tflitekit.graph import Buffer, ExternalBuffer, Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor, TensorMap, dangling
+from tflitekit.graph import (
+    Buffer,
+    ExternalBuffer,
+    ExternalBufferGroup,
+    Model,
+    Operator,
+    OperatorCode,
+    QuantizationParameters,
+    SubGraph,
+    Tensor,
+    TensorMap,
+    dangling,
+)
 from tflitekit.verify import INVARIANTS, Problem
 
 
@@ -363,7 +375,8 @@ def variable_with_data(m: Model) -> None:
 
 
 def _external(m: Model, length: int, id: int = 1) -> ExternalBuffer:
-    m.external_buffers.append(ExternalBuffer(id=id, length=length))
+    m.external_buffer_groups = m.external_buffer_groups or [ExternalBufferGroup(name="weights")]
+    m.external_buffers.append(ExternalBuffer(id=id, length=length, group=m.external_buffer_groups[0]))
     return m.external_buffers[-1]
 
 

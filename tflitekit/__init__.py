@@ -14,6 +14,7 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:
     from . import build as build
+    from .audit import Audit, Finding, audit
     from .diff import Change, diff
     from .errors import (
         CorruptError,
@@ -27,6 +28,7 @@ if _TYPE_CHECKING:
         TFLiteKitError,
     )
     from .flat.codec import parse, read, serialize, write
+    from .flat.metadata import read_metadata
     from .graph import (
         Buffer,
         ExternalBuffer,
@@ -47,9 +49,9 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 (grouped by use)
     # reading and writing
-    "read", "parse", "write", "serialize",
+    "read", "parse", "write", "serialize", "read_metadata",
     # looking at models
-    "diff", "verify", "Change", "Problem",
+    "audit", "diff", "verify", "Audit", "Change", "Finding", "Problem",
     # making models
     "build",
     # the object graph
@@ -63,6 +65,8 @@ __all__ = [  # noqa: RUF022 (grouped by use)
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
 _HOMES = {
     **dict.fromkeys(("read", "parse", "write", "serialize"), "flat.codec"),
+    "read_metadata": "flat.metadata",
+    **dict.fromkeys(("audit", "Audit", "Finding"), "audit"),
     **dict.fromkeys(("diff", "Change"), "diff"),
     **dict.fromkeys(("verify", "Problem"), "verify"),
 }

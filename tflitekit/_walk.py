@@ -130,7 +130,7 @@ def explained(error: type[TFLiteKitError], *models: Model) -> Iterator[None]:
     """Raise `error` with the place of an object that its list cannot hold, instead of whatever failed on it. Costs nothing where all is well."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as failure:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as failure:
         found = [] if isinstance(failure, TFLiteKitError) else [text for model in models for text in misplaced(model)]
         if not found:
             raise

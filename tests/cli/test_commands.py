@@ -23,6 +23,9 @@ KEYS = {
     "verify": {"file", "counts", "problems", "cross_check"},
     "diff": {"a", "b", "equal", "changes"},
     "copy": {"input", "output", "writer"},
+    "audit": {"runtime", "models", "unreadable"},
+    "explain": {"codes"},
+    "io": {"file", "metadata", "problems", "interfaces"},
     "stats": {"dtype", "form", "asked", "stored", "residual", "widened_from", "recognised", "other_dtype", "hints", "explain"},
 }  # fmt: skip
 
@@ -52,6 +55,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def arguments_of(command: str, path: Path, tmp_path: Path) -> list[object]:
     if command == "stats":
         return [command, "--mean", 0, "--std", 255]
+    if command == "explain":
+        return [command, "Q501"]
     extra = {"diff": [path], "copy": ["-o", tmp_path / "copy.tflite"]}
     return [command, path, *extra.get(command, [])]
 
@@ -196,7 +201,7 @@ def test_options_reach_the_report(model: Path, capsys: pytest.CaptureFixture[str
 
 def test_hostile_models_get_a_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["tflitekit.flat.codec"], "read", lambda _: nasty())
-    for command in ("summary", "tensors", "operators", "verify"):
+    for command in ("summary", "tensors", "operators", "verify", "io"):
         for options in ([], ["--json"]):
             code, out, err = call(capsys, command, "x", *options)
             assert (code in (0, 1), err) == (True, "")
@@ -208,7 +213,7 @@ def test_every_command_on_every_real_model(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[list[object]] = [
-        ["summary"], ["tensors", "--channels"], ["tensors", "--exact"], ["operators"], ["operators", "--names"], ["verify"],
+        ["summary"], ["tensors", "--channels"], ["tensors", "--exact"], ["operators"], ["operators", "--names"], ["verify"], ["io"],
         ["diff", model_path], ["copy", "-o", tmp_path / "same.tflite"], ["copy", "-o", tmp_path / "new.tflite", "--rebuild", "--drop-unknown"],
     ]  # fmt: skip
     monkeypatch.setenv("COLUMNS", "80")

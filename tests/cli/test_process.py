@@ -65,3 +65,24 @@ def test_a_closed_pipe_is_no_traceback(model: Path) -> None:
     assert process.stderr.read() == b""
     assert process.wait(60) == 141
     process.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes the streams")
+@pytest.mark.parametrize(
+    ("arguments", "closed", "stdout", "stderr"),
+    [
+        (["summary", "small.tflite"], ">&-", "", "tflitekit: standard output is closed\n"),
+        (["summary", "missing.tflite"], "2>&-", "", ""),
+    ],
+    ids=["stdout", "stderr"],
+)
+def test_closed_streams(model: Path, arguments: list[str], closed: str, stdout: str, stderr: str) -> None:
+    command = ["/bin/sh", "-c", f'"$0" -m tflitekit "$@" {closed}', sys.executable, *arguments]
+    paths = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=model.parent, env={**os.environ, "PYTHONPATH": paths})
+    assert (done.returncode, done.stdout, done.stderr) == (3, stdout, stderr)
+
+
+def test_an_unknown_option_leads_to_the_help_of_its_command() -> None:
+    done = run("-m", "tflitekit", "tensors", "x.tflite", "--nope")
+    assert (done.returncode, done.stderr) == (2, "tflitekit: unrecognized arguments: --nope. See: tflitekit tensors --help\n")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,12 @@ def test_wrong_files_are_named_for_what_they_are(tmp_path: Path, content: bytes,
     with pytest.raises(tk.InputError) as caught:
         tk.read(path)
     assert words in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", [lambda: tk.read(5), lambda: tk.parse("TFL3"), lambda: tk.parse(None)])
+def test_arguments_of_another_type(call: Callable[[], object]) -> None:
+    with pytest.raises(tk.InputError, match="expected the"):
+        call()
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
@@ -109,6 +115,24 @@ def test_permissions_and_links_are_kept(saved: Path) -> None:
 def test_devices_are_no_outputs(target: str) -> None:
     with pytest.raises(tk.OutputError, match="not a regular file"):
         tk.write(tk.parse(BODY), target, overwrite=True)
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    with pytest.raises(tk.OutputError, match="is a directory; name a file in it"):
+        tk.write(tk.parse(BODY), tmp_path)
+
+
+def test_names_with_a_zero_character() -> None:
+    with pytest.raises(tk.InputError, match="no file name"):
+        tk.read("a\0b")
+    with pytest.raises(tk.OutputError, match="no file name"):
+        tk.write(tk.parse(BODY), "a\0b")
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "水" * 84 + "abc"], ids=["ascii", "three bytes each"])
+def test_names_as_long_as_file_systems_take(tmp_path: Path, name: str) -> None:
+    tk.write(tk.parse(BODY), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tflitekit as tk
 from tests import forge
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.flat.codec import encode
+from tflitekit.flat.verifier import Verifier
 from tflitekit.graph import Model
 
 
@@ -130,6 +131,24 @@ def share_quantization(data: bytes) -> bytes:
     out = bytearray(data)
     out[at[1] : at[1] + 4] = (target - at[1]).to_bytes(4, "little")
     return bytes(out)
+
+
+def test_a_vtable_inside_the_data_is_not_patched() -> None:
+    """Crafted: the constant's bytes are also the vtable of a table, so new data would change what that table has."""
+    model = small()
+    constant = model.subgraphs[0].tensors[1].buffer
+    assert constant is not None
+    constant.data = bytes([6, 0, 8, 0, 4, 0, 0, 0])
+    data = bytearray(tk.serialize(model))
+    batches = {b.name: b for b in Verifier(memoryview(bytes(data))).run()}
+    at = int(batches["Buffer"].vectors[0][0][[bytes(b.data or b"") for b in model.buffers].index(bytes(constant.data))])
+    table = int(batches["Metadata"].pos[0])
+    data[table : table + 4] = (table - at).to_bytes(4, "little", signed=True)
+    broken = tk.parse(bytes(data))
+    victim = broken.subgraphs[0].tensors[1].buffer
+    assert victim is not None and bytes(victim.data or b"") == bytes(constant.data)
+    victim.data = bytes([4, 0, 4, 0, 0, 0, 0, 0])
+    assert encode(broken).writer == "rebuild"
 
 
 def test_real_models_change_by_the_edit_alone(model_path: Path) -> None:

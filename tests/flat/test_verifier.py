@@ -29,6 +29,7 @@ def accepts(data: bytes) -> bool:
     except tk.TFLiteKitError:
         return False
     tk.verify(model)
+    tk.audit(model)
     assert tk.serialize(model) == data
     try:
         rebuilt = tk.serialize(model, rebuild=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 import tflitekit as tk
+from tflitekit._schema import BuiltinOperator
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise
 from tflitekit.graph import QuantizationParameters, dangling
 from tflitekit.quant.rules import RULES, Fact, Granularity, Topic
-from tflitekit._schema import BuiltinOperator
 
 from .oracle import ANY, ZEROS, default_scale
-from .single import FIXED, RECIPES, SCALE, WEIGHT_SCALE, ZERO_POINTS, Over, build
+from .single import FIXED, RECIPES, SCALE, WEIGHT_SCALE, ZERO_POINTS, Over, build, float_twin
 
 CHANNEL_SCALES = (0.05, 0.04, 0.03, 0.06)
 # Topics whose parameters mean no real values: what comes out is compared with what a sound model gives for the same codes.
@@ -55,7 +55,8 @@ def deviations(fact: Fact) -> Iterator[Deviation]:
     for operator in sorted(fact.operators):
         for activation in sorted(type_.name for type_ in fact.activation):
             for label, how, sound in _variants(fact, operator, activation):
-                yield Deviation(f"{operator} {activation} {label}".strip(), operator, activation, {**_version(operator), **how}, {**_version(operator), **sound})
+                version, name = _version(operator), f"{operator} {activation} {label}".strip()
+                yield Deviation(name, operator, activation, {**version, **how}, {**version, **sound})
 
 
 def _version(operator: str) -> dict[str, Any]:
@@ -117,12 +118,14 @@ def weighted(operator: str, activation: str, weights: str, per_channel: bool) ->
     """A sound operator with such weights: the bias has the scale of input times weights."""
     rule = RULES[BuiltinOperator[operator]]
     assert rule.weights is not None
-    index = rule.weights.operands[0]
-    shape = RECIPES[operator].inputs[index].shape
+    slots = RECIPES[operator].inputs
+    present = [index for index in rule.weights.operands if index < len(slots) and slots[index].kind == "w"]
+    index = present[0]
+    shape = slots[index].shape
     axis = (rule.weights.quantized_dimension or 0) % len(shape)
-    scales: Any = list(CHANNEL_SCALES[: shape[axis]]) if per_channel else WEIGHT_SCALE
+    scales: Any = list(CHANNEL_SCALES[: shape[axis]]) if per_channel else WEIGHT_SCALE / (10 if len(present) > 1 else 1)  # cells saturate early
     zero_point: Any = 128 if weights == "UINT8" else 0
-    how = {f"in{index}": Over(type=weights, quantization=quantize(scales, zero_point, axis if per_channel else None))}
+    how = {f"in{n}": Over(type=weights, quantization=quantize(scales, zero_point, axis if per_channel else None)) for n in present}
     if per_channel and rule.biases and activation != "FLOAT32":
         products = [SCALE * float(np.float32(scale)) for scale in scales]
         how[f"in{rule.biases[0].operand}"] = Over(quantization=quantize(products, 0, 0))
@@ -177,9 +180,9 @@ def _biased(fact: Fact, operator: str, activation: str, sound: dict[str, Any]) -
     axis = 0 if len(old.scale) > 1 else None
     if fact.topic == Topic.BIAS_ZERO_POINT:
         return {name: Over(quantization=quantize(old.scale, 1, axis))}
-    assert fact.topic == Topic.BIAS_SCALE, fact.name
     if fact.name == "bias-per-tensor":
         return {name: Over(quantization=quantize(SCALE * WEIGHT_SCALE))}
+    assert fact.topic == Topic.BIAS_SCALE, fact.name
     return {name: Over(quantization=quantize(old.scale * 2 if axis == 0 else old.scale + np.float32(0.03 * SCALE), 0, axis))}
 
 
@@ -203,8 +206,8 @@ def _parameters(**fields: Any) -> Special:
 
 def _constant_bytes(model: tk.Model, name: str, change: Callable[[bytes], bytes]) -> None:
     tensor = model.subgraphs[0].tensor(name)
-    assert tensor.buffer is not None and tensor.buffer.data is not None
-    tensor.buffer.data = change(bytes(tensor.buffer.data))
+    buffer: Any = tensor.buffer
+    buffer.data = change(bytes(buffer.data))
 
 
 def _shorten(model: tk.Model) -> None:
@@ -258,6 +261,16 @@ def _negated(fact: Fact) -> Iterator[Deviation]:
         yield Deviation(f"NEG {activation}", "NEG", activation, {"in0": Over(zero_point=5), "out0": Over(zero_point=5)})
 
 
+def _absent(model: tk.Model) -> None:
+    operator = model.subgraphs[0].operators[0]
+    operator.inputs = [*operator.inputs[:2], None]
+
+
+def _none_bias(fact: Fact) -> Iterator[Deviation]:
+    for case in _without_bias(fact):
+        yield replace(case, how={"change": _absent})
+
+
 def _without_bias(fact: Fact) -> Iterator[Deviation]:
     for operator in sorted(fact.operators):
         for activation in sorted(type_.name for type_ in fact.activation):
@@ -296,12 +309,26 @@ def blockwise(units: int = 4, depth: int = 64, block: int = 32, scales: str = "F
 
 def _blocks(**how: Any) -> Special:
     def made(fact: Fact) -> Iterator[Deviation]:
-        yield Deviation("FULLY_CONNECTED FLOAT32", "FULLY_CONNECTED", "FLOAT32", data=blockwise(**how), sound_data=blockwise(), twin="index" not in how)
+        sound, twin = float_twin(blockwise()), "index" not in how
+        yield Deviation("FULLY_CONNECTED FLOAT32", "FULLY_CONNECTED", "FLOAT32", data=blockwise(**how), sound_data=sound, twin=twin)
 
     return made
 
 
+def _time_major(fact: Fact) -> Iterator[Deviation]:
+    name, steps = "BIDIRECTIONAL_SEQUENCE_RNN", Over(shape=(2, 1, 4))
+    how = {**weighted(name, "FLOAT32", "INT8", False), "in0": steps, "out0": steps, "out1": steps, "options": {"time_major": True}}
+    yield Deviation(f"{name} FLOAT32", name, "FLOAT32", how)
+
+
+def _float16(fact: Fact) -> Iterator[Deviation]:
+    how = {"in0": Over(type="FLOAT16", quantization=None), "out0": Over(type="INT8", scale=0.02, zero_point=0)}
+    yield Deviation("QUANTIZE FLOAT16", "QUANTIZE", "FLOAT16", how)
+
+
 SPECIAL: dict[str, Special] = {
+    "bidirectional-rnn-time-major": _time_major,
+    "quantize-float16": _float16,
     "load-no-scale": _one("RESHAPE", "INT8", in0=Over(quantization=QuantizationParameters(zero_point=[3], min=[-1], max=[1]))),
     "load-no-zero-point": _parameters(zero_point=None),
     "load-counts-differ": _parameters(scale=[SCALE] * 4, quantized_dimension=1),
@@ -326,6 +353,10 @@ SPECIAL: dict[str, Special] = {
     "div-by-zero": _zero_divisor,
     "neg-zero-point": _negated,
     "bias-absent": _without_bias,
+    "bias-absent-depthwise": _without_bias,
+    "bias-absent-depthwise-int16": _without_bias,
+    "bias-none": _none_bias,
+    "bias-none-fully-connected": _none_bias,
     "fully-connected-int4-lowest-code": _lowest_code,
     "weights-dimension-fully-connected": _one(
         "FULLY_CONNECTED", "INT8", in1=Over(type="INT8", quantization=quantize([WEIGHT_SCALE] * 32, 0, 1))

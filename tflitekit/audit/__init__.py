@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._walk import collector_paused
 from ..graph import Model
 from .codes import CODES, Code
 from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene
@@ -42,8 +43,9 @@ def audit(model: Model, codes: Sequence[str] = ()) -> Audit:
     """Audit a model. `codes` restricts the findings to these codes. Weights are not read, except for what a check needs of single small tensors."""
     from .checks import CHECKS
 
-    verdict = classify(model)
-    scene = Scene(model, verdict)
-    found = [finding for check in CHECKS for finding in check(scene) if not codes or finding.code in codes]
+    with collector_paused():
+        verdict = classify(model)
+        scene = Scene(model, verdict)
+        found = [finding for check in CHECKS for finding in check(scene) if not codes or finding.code in codes]
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
     return Audit(verdict, tuple(found))

@@ -21,8 +21,29 @@ CODES: dict[str, Code] = {
     c.code: c
     for c in (
         Code(
+            "Q001", "as many zero points as scales are missing",
+            "The interpreter wants a zero point for every scale. Files stripped for TensorFlow Lite Micro have one for all.",
+            "set-quantization expands a single zero point to all scales.",
+        ),
+        Code(
+            "Q002", "scales do not fit the quantized dimension",
+            "There has to be one scale, or one for each slice along quantized_dimension, which has to be a dimension of the tensor.",
+            "set-quantization with the right axis; which scales belong where does not follow from the file.",
+        ),
+        Code(
+            "Q003", "constant data does not fit the tensor",
+            "The interpreter refuses a constant with fewer bytes than its type and shape need, and a variable with data.",
+            _NO_PASS + "the missing bytes are not in the file.",
+        ),
+        Code(
+            "Q004", "blockwise or multi-axis quantization without its tensors",
+            "The scales are a tensor of the same subgraph, found by its index.",
+            _NO_PASS + "which tensor was meant is not in the file.",
+        ),
+        Code(
             "Q101", "activation scale is zero, negative, not finite or subnormal",
-            "A scale is the real value of one step. Zero makes every value 0; XNNPACK refuses zero, negative and subnormal scales, the builtin kernels "
+            "A scale is the real value of one step. Zero makes every value 0; XNNPACK refuses zero, negative and subnormal scales, "
+            "the builtin kernels "
             "compute with them as they are.",
             "fix-quantization replaces a zero or subnormal scale by a positive one where the tensor is all zeros; otherwise the range is not known.",
         ),
@@ -40,6 +61,17 @@ CODES: dict[str, Code] = {
             "Q104", "activation with one scale per channel",
             "Kernels read one scale per activation. With several, the old per-tensor field that they read is 0.",
             _NO_PASS + "the codes were made with scales that kernels cannot apply. Convert again with per-tensor activations.",
+        ),
+        Code(
+            "Q105", "activations of a type that the kernel does not take",
+            "A kernel is written for certain element types, and mostly for the same one on all sides.",
+            "set-io-dtype or convert-activations where the whole model shall change; a single tensor of another type needs a QUANTIZE.",
+        ),
+        Code(
+            "Q106", "quantized type without parameters",
+            "Integer kernels read a scale and a zero point of every operand. Without them they read 0, and abort, refuse, or compute "
+            "nothing sensible.",
+            "set-quantization with the right parameters; what they are does not follow from the file.",
         ),
         Code(
             "Q201", "weights with a zero point that the kernel does not apply",
@@ -63,7 +95,8 @@ CODES: dict[str, Code] = {
         ),
         Code(
             "Q301", "bias scale is not input scale times weight scale",
-            "Kernels add the bias to the accumulator without rescaling it, so its scale is input scale x weight scale by definition. Stated otherwise, the "
+            "Kernels add the bias to the accumulator without rescaling it, so its scale is input scale x weight scale by definition. "
+            "Stated otherwise, the "
             "number in the file is wrong, or the data is.",
             "fix-quantization restates the scale, or re-encodes the data with --keep real.",
         ),
@@ -79,7 +112,8 @@ CODES: dict[str, Code] = {
         ),
         Code(
             "Q401", "output without the parameters that the operator is fixed to",
-            "SOFTMAX, LOGISTIC, TANH and the like have outputs of a known range, and kernels hard-code its parameters. Others are refused, or the output "
+            "SOFTMAX, LOGISTIC, TANH and the like have outputs of a known range, and kernels hard-code its parameters. Others are "
+            "refused, or the output "
             "means something else than it says.",
             "fix-quantization restores them and inserts a QUANTIZE where consumers need the old ones.",
         ),
@@ -90,9 +124,11 @@ CODES: dict[str, Code] = {
         ),
         Code(
             "Q501", "placeholder ranges",
-            "Many activations share one scale and zero point although no operator requires it: the mark of a converter's default ranges, which were never "
+            "Many activations share one scale and zero point although no operator requires it: the mark of a converter's default "
+            "ranges, which were never "
             "measured. Every activation is squeezed into the same range, whatever it really holds.",
-            _NO_PASS + "the real ranges are not in the file. Convert again with a representative dataset; `observe` shows the real ranges on your samples.",
+            _NO_PASS + "the real ranges are not in the file. Convert again with a representative dataset; `observe` shows the real ranges on your "
+            "samples.",
         ),
         Code(
             "Q601", "hybrid operator, which TensorFlow Lite Micro does not have",
@@ -101,7 +137,8 @@ CODES: dict[str, Code] = {
         ),
         Code(
             "Q701", "operator version too low for its types",
-            "Runtimes look up exactly the version in the file. One that is too low still loads, but delegates and min_runtime_version are told the wrong thing.",
+            "Runtimes look up exactly the version in the file. One that is too low still loads, but delegates and min_runtime_version"
+            " are told the wrong thing.",
             "fix-quantization raises it.",
         ),
         Code(

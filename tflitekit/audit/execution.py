@@ -1,7 +1,7 @@
 """How each operator computes: on integers, on floats, or on floats with integer weights; and what it computes with.
 
-The mode follows from the element types of the operands that carry data. Which operands those are comes from the operator rules; for operators without a
-rule, from whether they are constant.
+The mode follows from the element types of the operands that carry data. Which operands those are comes from the operator rules; for operators
+without a rule, from whether they are constant.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import math
 from dataclasses import dataclass, field
 
 from .._schema import BuiltinOperator, TensorType
-from ..graph import Operator, SubGraph, Tensor
-from ..quant.rules import RULES
-from ..quant.rules.model import Role
+from ..graph import Operator, OperatorCode, SubGraph, Tensor
+from ..quant.rules import RULES, OpRule, Role
 from ..types import FLOAT_TYPES, byte_size, element_count
 
 INTEGER, HYBRID, FLOAT, FLOAT16 = "integer", "hybrid", "float", "float16"
@@ -37,8 +36,9 @@ _COMPILED = (b"edgetpu-custom-op", b"ethos-u", b"DISPATCH_OP")
 class Execution:
     """One operator as it runs.
 
-    `weights` are its constant weight tensors, seen through DEQUANTIZE and DENSIFY; `weight_bytes` what they occupy in the file, `macs` the
-    multiply-accumulates of one run (0 where the operator has none or a dimension is dynamic and unknown).
+    `rule` is what is known of the operator, `roles` what its inputs are to it (empty if it has no rule, or not this many inputs). `weights` are its
+    constant weight tensors, seen through DEQUANTIZE and DENSIFY; `weight_bytes` what they occupy in the file, `macs` the multiply-accumulates of one
+    run (0 where the operator has none).
     """
 
     operator: Operator
@@ -46,6 +46,8 @@ class Execution:
     index: int
     mode: str
     reason: str
+    rule: OpRule | None = None
+    roles: tuple[Role, ...] = ()
     weights: list[Tensor] = field(default_factory=list)
     weight_bytes: int = 0
     macs: int = 0
@@ -69,7 +71,26 @@ def is_compiled(operator: Operator) -> bool:
 def executions(subgraph: SubGraph, number: int) -> list[Execution]:
     """Every operator of a subgraph with its mode, in execution order."""
     sources = {tensor: operator for tensor, operator in subgraph.producers().items() if _passes_constants(operator)}
-    return [_execution(operator, number, index, sources) for index, operator in enumerate(subgraph.operators)]
+    kinds = _Kinds()
+    return [_execution(operator, number, index, sources, kinds) for index, operator in enumerate(subgraph.operators)]
+
+
+class _Kinds:
+    """What operators of one code and one number of inputs have in common, looked up once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[OperatorCode, int], tuple[BuiltinOperator, bool, OpRule | None, tuple[Role, ...]]] = {}
+
+    def of(self, opcode: OperatorCode, inputs: int) -> tuple[BuiltinOperator, bool, OpRule | None, tuple[Role, ...]]:
+        """(effective code, whether it is a builtin that the schema names, its rule, the roles of its inputs)."""
+        key = opcode, inputs
+        if key not in self.known:
+            code = opcode.code
+            rule = RULES.get(code)
+            operands = rule.input_roles(inputs) if rule is not None else None
+            named = code != BuiltinOperator.CUSTOM and code.name in BuiltinOperator.__members__
+            self.known[key] = code, named, rule, tuple(o.role for o in operands or ())
+        return self.known[key]
 
 
 def _passes_constants(operator: Operator) -> bool:
@@ -89,12 +110,15 @@ def stored(tensor: Tensor, sources: dict[Tensor, Operator]) -> Tensor | None:
     return None
 
 
-def _execution(operator: Operator, number: int, index: int, sources: dict[Tensor, Operator]) -> Execution:
-    made = Execution(operator, number, index, OPAQUE, "")
-    if operator.opcode is None or operator.opcode.code == BuiltinOperator.CUSTOM or operator.opcode.code.name not in BuiltinOperator.__members__:
-        made.reason = "compiled for an accelerator" if is_compiled(operator) else "a custom operator: what it computes is not in the file"
+def _execution(operator: Operator, number: int, index: int, sources: dict[Tensor, Operator], kinds: _Kinds) -> Execution:
+    made = Execution(operator, number, index, OPAQUE, "a custom operator: what it computes is not in the file")
+    if operator.opcode is None:
         return made
-    code = operator.opcode.code
+    code, named, made.rule, made.roles = kinds.of(operator.opcode, len(operator.inputs))
+    if not named:
+        if is_compiled(operator):
+            made.reason = "compiled for an accelerator"
+        return made
     inputs = [t for t in operator.inputs if t is not None]
     outputs = [t for t in operator.outputs if t is not None]
     if code in (BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE) and inputs:
@@ -105,17 +129,17 @@ def _execution(operator: Operator, number: int, index: int, sources: dict[Tensor
     if code == BuiltinOperator.DENSIFY:
         made.mode, made.reason = WEIGHT_DEQUANTIZE, "expands sparse weights"
         return made
-    made.weights = _weights(operator, sources)
+    made.weights = _weights(made, sources)
     made.weight_bytes = sum(stored_bytes(t) for t in made.weights)
     made.macs = _macs(operator, code)
-    data = _data(operator, code) + outputs
+    data = _data(made) + outputs
     if code in _STEERING:
         made.mode, made.reason = INDEX, "shapes, control flow or variables"
     elif any(t.type in FLOAT_TYPES for t in data) and not (code == BuiltinOperator.CAST and any(t.type not in FLOAT_TYPES for t in data)):
         _float_mode(made, data)
     elif any(is_code(t) for t in data):
-        kinds = sorted({t.type.name for t in data if is_code(t)})
-        made.mode, made.reason = INTEGER, f"{' and '.join(kinds)} codes in and out"
+        names = sorted({t.type.name for t in data if is_code(t)})
+        made.mode, made.reason = INTEGER, f"{' and '.join(names)} codes in and out"
     else:
         made.mode, made.reason = INDEX, "plain integers, flags or strings"
     return made
@@ -137,36 +161,28 @@ def _float_mode(made: Execution, data: list[Tensor]) -> None:
         made.mode, made.reason = FLOAT, "no tensor of it is quantized"
 
 
-def _roles(operator: Operator, code: BuiltinOperator) -> tuple[Role, ...] | None:
-    rule = RULES.get(code)
-    operands = rule.input_roles(len(operator.inputs)) if rule is not None else None
-    return tuple(operand.role for operand in operands) if operands is not None else None
-
-
-def _data(operator: Operator, code: BuiltinOperator) -> list[Tensor]:
-    """Inputs that carry values, other than weights, indices, shapes, axes and biases."""
-    roles = _roles(operator, code)
-    if roles is None:
-        return [t for t in operator.inputs if t is not None and not t.is_constant]
-    pairs = zip(operator.inputs, roles, strict=True)
+def _data(made: Execution) -> list[Tensor]:
+    """Inputs that carry values, other than constant weights, indices, shapes, axes and biases."""
+    inputs = made.operator.inputs
+    if not made.roles:
+        return [t for t in inputs if t is not None and not t.is_constant]
+    pairs = zip(inputs, made.roles, strict=True)
     return [t for t, role in pairs if t is not None and role in _DATA_ROLES and not (role == Role.WEIGHTS and t.is_constant)]
 
 
-def activations(operator: Operator) -> list[Tensor]:
+def activations(run: Execution) -> list[Tensor]:
     """The computed inputs that carry values; states, weights and everything constant left out."""
-    code = operator.opcode.code if operator.opcode is not None else BuiltinOperator.CUSTOM
-    roles = _roles(operator, code) or (Role.ACTIVATION,) * len(operator.inputs)
-    pairs = zip(operator.inputs, roles, strict=True)
+    inputs = run.operator.inputs
+    pairs = zip(inputs, run.roles or (Role.ACTIVATION,) * len(inputs), strict=True)
     return [t for t, role in pairs if t is not None and role == Role.ACTIVATION and not t.is_constant]
 
 
-def _weights(operator: Operator, sources: dict[Tensor, Operator]) -> list[Tensor]:
+def _weights(made: Execution, sources: dict[Tensor, Operator]) -> list[Tensor]:
     """The constant weights of an operator, as they are stored."""
-    code = operator.opcode.code if operator.opcode is not None else BuiltinOperator.CUSTOM
-    roles = _roles(operator, code)
-    if roles is None or Role.WEIGHTS not in roles:
+    if Role.WEIGHTS not in made.roles:
         return []
-    found = [stored(t, sources) for t, role in zip(operator.inputs, roles, strict=True) if t is not None and role == Role.WEIGHTS]
+    pairs = zip(made.operator.inputs, made.roles, strict=True)
+    found = [stored(t, sources) for t, role in pairs if t is not None and role == Role.WEIGHTS]
     return [t for t in found if t is not None]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._schema import TensorType
 from ..graph import Model, Operator, SubGraph, Tensor
-from ..quant.rules import RULES, Behaviour, Fact, OpRule, Reaction, Role, Runtime
+from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime
 from .codes import CODES, Code
 from .execution import CODE_TYPES, INTEGER, Execution
 from .scheme import Scheme
@@ -66,6 +66,7 @@ class Scene:
 
     def __init__(self, model: Model, scheme: Scheme) -> None:
         self.model, self.scheme = model, scheme
+        self._steps = [Step(self, run, run.rule) for run in scheme.executions if run.rule is not None]
         self.paths: dict[Tensor, str] = {}
         for number, subgraph in enumerate(model.subgraphs):
             for index, tensor in enumerate(subgraph.tensors):
@@ -73,11 +74,7 @@ class Scene:
 
     def steps(self, *modes: str) -> Iterator[Step]:
         """The operators that have a rule, in the given modes (all, if none is given)."""
-        for run in self.scheme.executions:
-            code = run.operator.opcode.code if run.operator.opcode is not None else None
-            rule = RULES.get(code) if code is not None else None
-            if rule is not None and (not modes or run.mode in modes):
-                yield Step(self, run, rule)
+        return (step for step in self._steps if not modes or step.run.mode in modes)
 
     def subgraphs(self) -> Iterator[tuple[int, SubGraph]]:
         """The subgraphs with their numbers."""
@@ -93,12 +90,15 @@ class Scene:
 
 
 class Step:
-    """One operator with its rule."""
+    """One operator with its rule; `outputs` are those that are there."""
 
     def __init__(self, scene: Scene, run: Execution, rule: OpRule) -> None:
         self.scene, self.run, self.rule = scene, run, rule
         self.operator: Operator = run.operator
-        self.roles = tuple(o.role for o in rule.input_roles(len(self.operator.inputs)) or ())
+        self.outputs = [t for t in self.operator.outputs if t is not None]
+        values = self.inputs(Role.ACTIVATION) or self.outputs
+        # The type of the first activation input, or of the output where there is none.
+        self.activation: TensorType | None = values[0].type if values else None
 
     @property
     def path(self) -> str:
@@ -112,12 +112,7 @@ class Step:
 
     def inputs(self, role: Role) -> list[Tensor]:
         """The inputs of a role that are there."""
-        return [t for t, r in zip(self.operator.inputs, self.roles, strict=False) if t is not None and r == role]
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """The outputs that are there."""
-        return [t for t in self.operator.outputs if t is not None]
+        return [t for t, r in zip(self.operator.inputs, self.run.roles, strict=False) if t is not None and r == role]
 
     def operand(self, name: str) -> list[Tensor]:
         """The tensors of an operand as rules name it: "in0", "out0", "in*"."""
@@ -129,12 +124,6 @@ class Step:
             return [t for t in tensors if t is not None]
         found = tensors[int(number)] if int(number) < len(tensors) else None
         return [found] if found is not None else []
-
-    @property
-    def activation(self) -> TensorType | None:
-        """The type of the first activation input, or of the output where there is none."""
-        values = self.inputs(Role.ACTIVATION) or self.outputs
-        return values[0].type if values else None
 
     @property
     def is_integer(self) -> bool:

@@ -1,4 +1,4 @@
-"""What kind of quantized model this is, and how much of it: the scheme, coverage by operators, weight bytes and multiply-accumulates, float islands."""
+"""What kind of quantized model this is, and how much of it: the scheme, coverage by operators, weight bytes and MACs, float islands."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _activation(runs: list[Execution]) -> str:
     found: Counter[str] = Counter()
     weighted = [run for run in runs if run.mode in ARITHMETIC and run.weights]
     for run in weighted or [run for run in runs if run.mode in ARITHMETIC]:
-        values = activations(run.operator) or [t for t in run.operator.outputs if t is not None]
+        values = activations(run) or [t for t in run.operator.outputs if t is not None]
         if run.mode == INTEGER:
             names = {t.type.name for t in values if is_code(t)}
         else:

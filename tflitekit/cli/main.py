@@ -30,6 +30,9 @@ COMMANDS = (
     Command("verify", "check every index, size and reference of a model"),
     Command("diff", "how two models differ, field by field"),
     Command("copy", "write a model again, unchanged or in a new layout"),
+    Command("audit", "what is really quantized, what is wrong, and what each runtime will do"),
+    Command("explain", "what a finding of the audit means, and what repairs it"),
+    Command("io", "what to feed each input and how to read each output, with code to paste"),
     Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
 )
 
@@ -128,7 +131,10 @@ def _dispatch(arguments: list[str]) -> int:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     _check_command(wanted)
     parser = build_parser(wanted)
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        print_error(f"unrecognized arguments: {' '.join(unknown)}. See: {' '.join(filter(None, (parser.prog, parsed.command)))} --help")
+        return 2
     if parsed.command is None:
         parser.print_help(sys.stderr)
         return 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_json, add_model, put
+from .common import add_json, add_model, metadata_of, put
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.facts_summary import summary_facts
     from ..reports.summary import summary_report
 
-    facts = summary_facts(read(arguments.model))
+    model = read(arguments.model)
+    facts = summary_facts(model, *metadata_of(model))
     put(facts, arguments.json, lambda: summary_report(facts))
     return 0

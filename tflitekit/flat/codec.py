@@ -40,13 +40,18 @@ def read(path: str | os.PathLike[str]) -> Model:
     Any structurally valid file loads, also one that makes no sense (see `verify`). Raises InputError for what is no TFLite file, CorruptError for
     damage, LimitError for files crafted to expand.
     """
-    location = Path(path)
+    try:
+        location = Path(path)
+    except TypeError:
+        raise InputError(f"expected the path of a file, got {type(path).__name__}") from None
     data, stamp = files.map_file(location)
     return _load(data, location, stamp)
 
 
 def parse(data: bytes | bytearray | memoryview) -> Model:
     """Read a model from bytes; a bytearray is copied. Raises like `read`."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise InputError(f"expected the bytes of a model, got {type(data).__name__}")
     if isinstance(data, bytearray) or (isinstance(data, memoryview) and not data.readonly):
         data = bytes(data)
     view = memoryview(data)

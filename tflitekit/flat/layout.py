@@ -453,7 +453,8 @@ class Layout:
         if buffers:
             inside = ~np.array(_attribute(group, "out_of_line"))
             if self.move_outside:
-                inside &= np.array([not d for d in data])
+                described = {entry.buffer for entry in self.model.metadata}  # readers of metadata look only inside the flatbuffer
+                inside &= np.array([not d or b in described for b, d in zip(group.objects, data, strict=True)])
             inline = moved & inside
             moved &= ~inside
             self.inline = [d for d, keep in zip(data, inline.tolist(), strict=True) if keep]

@@ -16,7 +16,7 @@ import numpy as np
 from .._base import ARRAYS, Field, Table, table_name
 from ..diff import Change
 from ..graph import Buffer, Model, Operator
-from .verifier import SCALARS, SIZES, Batch, Verifier, plan
+from .verifier import SCALARS, SIZES, Batch, Bytes, Verifier, plan
 
 Edit = tuple[int, bytes]  # position in the file, new bytes
 
@@ -27,7 +27,7 @@ def edits_for(model: Model, changes: list[Change]) -> list[Edit] | None:
     edits = []
     for path in dict.fromkeys(change.path for change in changes):
         edit = _edit(model, batches, path)
-        if edit is None or not _alone(model, batches, edit):
+        if edit is None or not _alone(model, verifier.bytes, batches, edit):
             return None
         edits.append(edit)
     return edits
@@ -133,7 +133,7 @@ def _locate(root: Batch, path: str) -> tuple[Batch, int] | None:
     return batch, row
 
 
-def _alone(model: Model, batches: list[Batch], edit: Edit) -> bool:
+def _alone(model: Model, raw: Bytes, batches: list[Batch], edit: Edit) -> bool:
     """Whether nothing but the edited field reads these bytes: one visit of one table or vector, no vtable, no other outside data."""
     start, end = edit[0], edit[0] + len(edit[1])
     uses = 0
@@ -144,6 +144,9 @@ def _alone(model: Model, batches: list[Batch], edit: Edit) -> bool:
         widths = np.where(batch.offsets[:, table.checked] != 0, batch.offsets[:, table.checked] + table.sizes, 4)
         ends = batch.pos + (widths.max(axis=1) if widths.shape[1] else np.full(len(widths), 4))[batch.inv]
         uses += int(((batch.pos < end) & (ends > start)).sum())
+        vtables = batch.pos - raw.i32[batch.pos >> 2]
+        if ((vtables < end) & (vtables + raw.u16[vtables >> 1] > start)).any():
+            return False
         for field in table.offsets:
             if field.slot in batch.vectors:
                 first, count = batch.vectors[field.slot]

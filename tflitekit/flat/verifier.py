@@ -180,7 +180,7 @@ class Verifier:
         """Check everything that is reachable; raises CorruptError or LimitError."""
         size = self.bytes.size
         if size < 8:
-            raise CorruptError(f"{size} bytes cannot hold a model", size, ROOTS[self.root])
+            raise CorruptError(f"{size} bytes are too few for a flatbuffer", size, ROOTS[self.root])
         found = bytes(self.bytes.data[4:8])
         if found != self.identifier:
             raise CorruptError(f"the file identifier is {found!r}, expected {self.identifier!r}", 4, ROOTS[self.root])

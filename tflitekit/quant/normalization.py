@@ -17,9 +17,9 @@ from .affine import Affine, MeanStd, Range
 from .preprocessing import BYTE_SHIFT
 
 BYTES = 256
-# Judgement: calibration on real images cuts off a few extreme bytes and wastes a few codes, another normalization more than this.
+# Judgement: calibration on real images cuts off a few extreme bytes and leaves some margin, another normalization more than this.
 MOST_CLIPPED = 25
-FEWEST_CODES = 128
+LEAST_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,13 @@ class Normalization:
 class Agreement:
     """What becomes of the 256 image bytes when they are normalized and then quantized; of several channels, the worst.
 
-    `clipped` bytes lie more than one code outside the range; `codes` are the different codes that come out, from `low` to `high`. `deviation` is the
-    largest difference between a code and its byte (less 128 for int8), None for types that have no byte codes.
+    `clipped` bytes lie more than one code outside the range; `share` of the tensor's range is used (of its larger half if that is symmetric);
+    `codes` are the different codes that come out, from `low` to `high`. `deviation` is the largest difference between a code and its byte (less 128
+    for int8), None for types that have no byte codes.
     """
 
     clipped: int
+    share: float
     codes: int
     low: int
     high: int
@@ -70,8 +72,8 @@ class Agreement:
 
     @property
     def verdict(self) -> str:
-        """`bytes`: codes are image bytes within 1; `fits`: other codes, but the values fit; `contradicts`: they do not, or use too few codes."""
-        if self.clipped > MOST_CLIPPED or self.codes < FEWEST_CODES:
+        """`bytes`: codes are image bytes within 1; `fits`: other codes, but the values fit; `contradicts`: they do not, or leave much unused."""
+        if self.clipped > MOST_CLIPPED or self.share < LEAST_SHARE:
             return "contradicts"
         return "bytes" if self.deviation is not None and self.deviation <= 1 else "fits"
 
@@ -81,20 +83,29 @@ def agreement(affine: Affine, normalization: Normalization) -> Agreement:
     image = np.arange(BYTES)
     low, high = affine.range()
     scale = float(affine.scale)
-    clipped = codes = 0
-    lows, highs, deviations = [], [], []
+    clipped, codes = 0, BYTES
+    lows: list[int] = []
+    highs: list[int] = []
+    deviations: list[int] = []
     for mean, std in normalization.channels():
-        real = (image - mean) / std
+        real = (image - mean) / std  # cannot overflow: mean and std are float32
         stored = affine.quantize(real).astype(np.int64)
         outside = int(((real < low - 1.001 * scale) | (real > high + 1.001 * scale)).sum())
         clipped = max(clipped, outside)
-        distinct = len(set(stored.tolist()))
-        codes = distinct if not lows else min(codes, distinct)
+        codes = min(codes, len(set(stored.tolist())))
         lows.append(int(stored.min()))
         highs.append(int(stored.max()))
         if affine.type in BYTE_SHIFT:
             deviations.append(int(abs(stored - (image + BYTE_SHIFT[affine.type])).max()))
-    return Agreement(clipped, codes, min(lows), max(highs), max(deviations, default=None))
+    return Agreement(clipped, _share(affine, normalization.range()), codes, min(lows), max(highs), max(deviations, default=None))
+
+
+def _share(affine: Affine, used: Range) -> float:
+    """The part of the tensor's range that is used, 0 to 1. Symmetric codes have to reach as far on the other side of 0."""
+    low, high = affine.range()
+    if affine.zero_point == 0 and low < 0:
+        return min(1.0, max(map(abs, used)) / max(map(abs, (low, high))))
+    return max(0.0, min(high, used.max) - max(low, used.min)) / (high - low)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def numpy_quantize(affine: Affine, name: str) -> str:
         f"    x = np.asarray(real, np.float64) / {float(affine.scale)!r}\n"
         f"    x = np.clip(x, {low}, {high})\n"
         f"    x = np.trunc(x) + np.trunc(2 * (x - np.trunc(x)))  # round half away from 0\n"
-        f"    return ({_plus('x', affine.zero_point)}).astype(np.{affine.type.name.lower()})"
+        f"    return {_sum('x', affine.zero_point)}.astype(np.{affine.type.name.lower()})"
     )
 
 
@@ -33,14 +33,14 @@ def numpy_dequantize(affine: Affine, name: str) -> str:
     return (
         f"def {name}(codes):\n"
         f"    codes = np.asarray(codes, np.float64)\n"
-        f"    return (({_plus('codes', -affine.zero_point)}) * {float(affine.scale)!r}).astype(np.float32)"
+        f"    return ({_sum('codes', -affine.zero_point)} * {float(affine.scale)!r}).astype(np.float32)"
     )
 
 
 def numpy_bytes(affine: Affine, name: str, offset: int) -> str:
     """A numpy function: uint8 image -> codes, each the byte plus `offset`."""
-    shift = "np.asarray(image, np.uint8)" if not offset else f"({_plus('np.asarray(image, np.int16)', offset)}).astype(np.{affine.type.name.lower()})"
-    return f"def {name}(image):\n    return {shift}"
+    codes = f"{_sum('np.asarray(image, np.int16)', offset)}.astype(np.{affine.type.name.lower()})" if offset else "np.asarray(image, np.uint8)"
+    return f"def {name}(image):\n    return {codes}"
 
 
 def c_quantize(affine: Affine, name: str) -> str:
@@ -50,7 +50,8 @@ def c_quantize(affine: Affine, name: str) -> str:
     return (
         f"{type} {name}(double real) {{\n"
         f"  double code = {_plus(f'round(real / {float(affine.scale)!r})', affine.zero_point)};\n"
-        f"  return ({type})(code > {low} ? (code < {high} ? code : {high}) : {low});\n"
+        f"  if (!(code > {low})) return {low};\n"
+        f"  return ({type})(code < {high} ? code : {high});\n"
         f"}}"
     )
 
@@ -60,7 +61,7 @@ def c_dequantize(affine: Affine, name: str) -> str:
     type = f"{affine.type.name.lower()}_t"
     return (
         f"float {name}({type} code) {{\n"
-        f"  return (float)(({_plus('(double)code', -affine.zero_point)}) * {float(affine.scale)!r});\n"
+        f"  return (float)({_sum('(double)code', -affine.zero_point)} * {float(affine.scale)!r});\n"
         f"}}"
     )
 
@@ -68,9 +69,14 @@ def c_dequantize(affine: Affine, name: str) -> str:
 def c_bytes(affine: Affine, name: str, offset: int) -> str:
     """A C function: image byte -> code, the byte plus `offset`."""
     type = f"{affine.type.name.lower()}_t"
-    return f"{type} {name}(uint8_t byte) {{\n  return ({type})({_plus('byte', offset)});\n}}"
+    return f"{type} {name}(uint8_t byte) {{\n  return ({type}){_sum('byte', offset)};\n}}"
 
 
 def _plus(text: str, number: int) -> str:
-    """`text + number`, without a sum for 0."""
+    """`text + number`; for 0 the text alone."""
     return f"{text} {'-' if number < 0 else '+'} {abs(number)}" if number else text
+
+
+def _sum(text: str, number: int) -> str:
+    """`(text + number)`; for 0 the text alone."""
+    return f"({_plus(text, number)})" if number else text

@@ -7,23 +7,26 @@ from typing import Any
 
 from .. import types
 from .._base import Dangling
+from .._metadata_schema import ModelMetadata
 from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
+from .facts_metadata import described, normalization_facts, normalization_options
 from .facts_tensors import is_quantized, stored_bytes, tensor_facts
 from .values import Facts, Places, file_facts
 
 
-def summary_facts(model: Model) -> Facts:
-    """What is in a model.
+def summary_facts(model: Model, metadata: ModelMetadata | None = None, metadata_problem: str | None = None) -> Facts:
+    """What is in a model. `metadata`: what `read_metadata` gives; `metadata_problem`: why it gives nothing.
 
     file                 path (null without a file), name, size in bytes
     version              of the schema
     description          text or null
     min_runtime_version  text of that metadata entry, or null
     subgraphs            index, name, tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null
-                         for none; subgraph, index and missing = true for an index that points at nothing)
+                         for none; subgraph, index and missing = true for an index that points at nothing); inputs also have
+                         normalization: mean and std as the metadata states them, or null
     signatures           key, subgraph (index), inputs, outputs (each: name, tensor index)
     operators            name, custom, version, count; most frequent first
-    metadata             name, bytes
+    metadata             name, bytes, problem (why it cannot be read, or null)
     constants            bytes (each buffer counted once), external_bytes, metadata_bytes, custom_options_bytes (of operators),
                          unused_bytes (buffers that nothing refers to), by_type: type (of the first tensor that uses a buffer), tensors,
                          buffers, bytes
@@ -37,10 +40,10 @@ def summary_facts(model: Model) -> Facts:
         "version": model.version,
         "description": None if model.description is None else types.text(model.description),
         "min_runtime_version": _min_runtime_version(model),
-        "subgraphs": [_subgraph(model, number, places) for number in range(len(model.subgraphs))],
+        "subgraphs": [_subgraph(model, number, places, metadata) for number in range(len(model.subgraphs))],
         "signatures": [_signature(signature, places) for signature in model.signature_defs],
         "operators": _operators(model),
-        "metadata": [{"name": types.text(m.name), "bytes": _length(m.buffer)} for m in model.metadata],
+        "metadata": _metadata(model, metadata_problem),
         "constants": _constants(model),
         "quantization": _quantization(model),
         "container": container_facts(model),
@@ -69,6 +72,14 @@ def container_facts(model: Model) -> Facts | None:
     }
 
 
+def _metadata(model: Model, problem: str | None) -> list[Facts]:
+    found: list[Facts] = [{"name": types.text(m.name), "bytes": _length(m.buffer), "problem": None} for m in model.metadata]
+    damaged = next((entry for entry in found if entry["name"] == "TFLITE_METADATA"), None)
+    if damaged is not None:
+        damaged["problem"] = problem
+    return found
+
+
 def _length(buffer: Buffer | None) -> int | None:
     return None if buffer is None else len(buffer.data or b"")
 
@@ -80,7 +91,7 @@ def _min_runtime_version(model: Model) -> str | None:
     return None
 
 
-def _subgraph(model: Model, number: int, places: Places) -> Facts:
+def _subgraph(model: Model, number: int, places: Places, metadata: ModelMetadata | None) -> Facts:
     subgraph = model.subgraphs[number]
 
     def known(tensor: Tensor | None) -> Facts | None:
@@ -90,12 +101,19 @@ def _subgraph(model: Model, number: int, places: Places) -> Facts:
             return {"subgraph": number, "index": tensor.index, "missing": True}
         return tensor_facts(tensor, places, number, places.index(tensor))
 
+    def fed(tensor: Tensor | None) -> Facts | None:
+        facts = known(tensor)
+        if facts is None or tensor is None or isinstance(tensor, Dangling):
+            return facts
+        options = normalization_options(described(model, metadata, subgraph, "input", tensor))
+        return {**facts, "normalization": normalization_facts(options)}
+
     return {
         "index": number,
         "name": types.text(subgraph.name),
         "tensors": len(subgraph.tensors),
         "operators": len(subgraph.operators),
-        "inputs": [known(t) for t in subgraph.inputs],
+        "inputs": [fed(t) for t in subgraph.inputs],
         "outputs": [known(t) for t in subgraph.outputs],
     }
 

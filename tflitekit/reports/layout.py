@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from .escape import escape
-from .report import Cell, Column, KeyValues, Note, Report, Table, Value, cell
+from .report import Cell, Code, Column, KeyValues, Note, Report, Table, Value, cell
 
 Line = list[Cell]
 GAP = 2  # blanks between columns
@@ -30,6 +30,10 @@ def lay_out(report: Report, width: int | None) -> Iterator[Line]:
             yield []
             for piece in wrap(escape(section.text), width):
                 yield [Cell(piece, section.style)]
+        elif isinstance(section, Code):
+            yield []
+            yield [Cell(section.title, "section")]
+            yield from ([Cell(escape(line))] for line in section.text.splitlines())
         elif section.rows:
             yield []
             if section.title:

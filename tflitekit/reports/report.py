@@ -63,7 +63,15 @@ class Note:
     style: str = ""
 
 
-Section = Table | KeyValues | Note
+@dataclass
+class Code:
+    """Source text to paste: its lines are shown as they are, whatever the width."""
+
+    title: str
+    text: str
+
+
+Section = Table | KeyValues | Note | Code
 
 
 @dataclass

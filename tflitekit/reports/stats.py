@@ -46,14 +46,15 @@ def stats_facts(derived: Derived, form: str, explain: bool = False) -> Facts:
         "stored": {"scale": float(stored.scale), "zero_point": stored.zero_point, "mean": mean, "std": std, "min": low, "max": high},
         "residual": {"lsb": derived.residual, "real": derived.residual * float(stored.scale)},
         "widened_from": None if derived.widened_from is None else derived.widened_from._asdict(),
-        "recognised": [_match_facts(match) for match in recognise(stored)],
+        "recognised": [match_facts(match) for match in recognise(stored)],
         "other_dtype": _other(derived),
         "hints": _hints(derived, form),
         "explain": _explain(derived) if explain else None,
     }
 
 
-def _match_facts(match: Match) -> Facts:
+def match_facts(match: Match) -> Facts:
+    """A preprocessing that fits: name, formula, mean, std, kind, deviation_lsb."""
     preprocessing = match.preprocessing
     names = ("name", "formula", "mean", "std", "kind")
     return {**{name: getattr(preprocessing, name) for name in names}, "deviation_lsb": match.deviation}
@@ -165,13 +166,14 @@ def _recognised_rows(facts: Facts) -> list[tuple[str, Value]]:
     matches = facts["recognised"]
     if not matches:
         return [("recognised", Cell("no usual preprocessing", "warning"))]
-    rows: list[tuple[str, Value]] = [("recognised", Cell(_match_text(matches[0]), "good"))]
+    rows: list[tuple[str, Value]] = [("recognised", Cell(match_text(matches[0]), "good"))]
     others = matches[1 : 1 + SHOWN_MATCHES]
     more = f"; {len(matches) - 1 - SHOWN_MATCHES} more" if len(matches) > 1 + SHOWN_MATCHES else ""
     return rows + ([("similar", "; ".join(f"{m['formula']} ({m['deviation_lsb']:.2f} LSB off)" for m in others) + more)] if others else [])
 
 
-def _match_text(match: Facts) -> str:
+def match_text(match: Facts) -> str:
+    """`image scaled to [0, 1]: pixel / 255`, with how far off it is."""
     off = f", {match['deviation_lsb']:.2f} LSB off" if match["deviation_lsb"] >= 0.005 else ""
     return f"{match['name']}: {match['formula']}{off}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .facts_metadata import normalization_text
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
 from .tensors import IDLE_SCALE, axis_text, index_text, scale_text, shape_cell, zero_point_text
 from .values import Facts, plural, share_text, size_text
@@ -21,6 +22,7 @@ def summary_report(facts: Facts) -> Report:
         _subgraphs(facts),
         _signatures(facts),
         _metadata(facts),
+        *(Note(entry["problem"], "warning") for entry in facts["metadata"] if entry["problem"]),
     ]
     return Report(facts["file"]["name"], sections)
 
@@ -79,6 +81,7 @@ def _interface(facts: Facts) -> Table:
         Column("scale", priority=5, optional=True, style="quantized"),
         Column("zero point", "right", optional=True, style="quantized"),
         Column("axis", "right", optional=True),
+        Column("by the metadata", priority=10, own_line=True, mark="by the metadata ", optional=True),
     ])  # fmt: skip
     for subgraph in facts["subgraphs"]:
         for side in ("inputs", "outputs"):
@@ -89,9 +92,9 @@ def _interface(facts: Facts) -> Table:
 
 def _interface_row(tensor: Facts | None) -> list[Value]:
     if tensor is None:
-        return ["-", "(none)", "", "", "", "", ""]
+        return ["-", "(none)", "", "", "", "", "", ""]
     if "missing" in tensor:
-        return [str(tensor["index"]), Cell("(no such tensor)", "error"), "", "", "", "", ""]
+        return [str(tensor["index"]), Cell("(no such tensor)", "error"), "", "", "", "", "", ""]
     return [
         index_text(tensor["index"]),
         tensor["name"] or "(no name)",
@@ -100,6 +103,7 @@ def _interface_row(tensor: Facts | None) -> list[Value]:
         scale_text(tensor, exact=True),
         zero_point_text(tensor),
         axis_text(tensor),
+        normalization_text(tensor["normalization"]) if tensor.get("normalization") else "",
     ]
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from ..findings import Check
-from .activations import invalid_scales, invalid_zero_points, per_channel_activations
+from .activations import invalid_parameters
 from .bias import biases
+from .load import load_rules
+from .operands import missing_parameters, operand_types
 from .parameters import fixed_outputs, shared_parameters
 from .placeholder import placeholder_ranges
 from .versions import hybrid_operators, versions
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
-    invalid_scales, invalid_zero_points, per_channel_activations, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
+    load_rules, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
     hybrid_operators, versions,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ..._schema import TensorType
 from ...graph import Tensor
 from ...quant.rules import Fact, Topic
 from ...types import INTEGER_RANGES
@@ -42,57 +43,55 @@ def scale_topic(scale: float) -> Topic | None:
     return Topic.SUBNORMAL_SCALE if scale < SMALLEST_NORMAL else None
 
 
-def invalid_scales(scene: Scene) -> Iterator[Finding]:
-    """Q101: scales that are no positive normal number."""
-    for step in scene.steps():
-        for word, tensor in values(step):
-            if tensor.quantization is None or len(tensor.quantization.scale) != 1:
-                continue
-            scale = float(tensor.quantization.scale[0])
-            topic = scale_topic(scale)
-            if topic is None:
-                continue
-            reactions, source = reactions_of(about(step, topic, word))
-            yield scene.finding(
-                "Q101", tensor, f"the scale is {scale!r} ({step.label})", worst(reactions), found=scale, expected="a positive normal number",
-                operator=step.path, reactions=reactions, source=source,
-            )  # fmt: skip
-
-
-def invalid_zero_points(scene: Scene) -> Iterator[Finding]:
-    """Q102 and Q103: zero points outside the type, and INT16 ones other than 0."""
+def invalid_parameters(scene: Scene) -> Iterator[Finding]:
+    """Q101 to Q104, for every activation of every operator."""
+    smallest, inf = SMALLEST_NORMAL, math.inf
     for step in scene.steps():
         for word, tensor in values(step):
             quantization = tensor.quantization
-            if quantization is None or len(quantization.zero_point) != 1:
+            if quantization is None or not len(quantization.scale):
                 continue
-            zero_point = int(quantization.zero_point[0])
-            low, high = INTEGER_RANGES[tensor.type]
-            if tensor.type.name == "INT16" and zero_point != 0:
-                reactions, source = reactions_of(about(step, Topic.INT16_ZERO_POINT, word))
-                # Operators that widen or change the type on the way have zero points of their own; nothing is known against them.
-                if not reactions or any(t.type not in CODE_TYPES for t in step.outputs):
-                    continue
-                yield scene.finding(
-                    "Q103", tensor, f"the zero point of an INT16 tensor is {zero_point} ({step.label})", worst(reactions), found=zero_point,
-                    expected=0, operator=step.path, reactions=reactions, source=source,
-                )  # fmt: skip
-            elif not low <= zero_point <= high:
-                reactions, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
-                yield scene.finding(
-                    "Q102", tensor, f"the zero point {zero_point} is no {tensor.type.name} code ({step.label})", worst(reactions, ERROR),
-                    found=zero_point, expected=(low, high), operator=step.path, reactions=reactions, source=source,
-                )  # fmt: skip
+            if len(quantization.scale) > 1:
+                if not tensor.is_constant:
+                    yield _several(step, word, tensor, len(quantization.scale))
+                continue
+            scale = float(quantization.scale[0])
+            if not smallest <= scale < inf:
+                yield _scale(step, word, tensor, scale)
+            if len(quantization.zero_point) == 1 and quantization.zero_point[0]:
+                yield from _zero_point(step, word, tensor, int(quantization.zero_point[0]))
 
 
-def per_channel_activations(scene: Scene) -> Iterator[Finding]:
-    """Q104: computed tensors with more than one scale."""
-    for step in scene.steps():
-        for word, tensor in values(step):
-            if tensor.quantization is None or len(tensor.quantization.scale) < 2 or tensor.is_constant:
-                continue
-            reactions, source = reactions_of(about(step, Topic.PER_CHANNEL_ACTIVATION, word))
-            yield scene.finding(
-                "Q104", tensor, f"an activation with {len(tensor.quantization.scale)} scales ({step.label})", worst(reactions, WARNING),
-                found=len(tensor.quantization.scale), expected=1, operator=step.path, reactions=reactions, source=source,
+def _scale(step: Step, word: str, tensor: Tensor, scale: float) -> Finding:
+    topic = scale_topic(scale)
+    reactions, source = reactions_of(about(step, topic, word)) if topic is not None else ({}, "")
+    return step.scene.finding(
+        "Q101", tensor, f"the scale is {scale!r} ({step.label})", worst(reactions), found=scale, expected="a positive normal number",
+        operator=step.path, reactions=reactions, source=source,
+    )  # fmt: skip
+
+
+def _zero_point(step: Step, word: str, tensor: Tensor, zero_point: int) -> Iterator[Finding]:
+    low, high = INTEGER_RANGES[tensor.type]
+    if tensor.type == TensorType.INT16:
+        reactions, source = reactions_of(about(step, Topic.INT16_ZERO_POINT, word))
+        # Operators that widen or change the type on the way have zero points of their own; nothing is known against them.
+        if reactions and all(t.type in CODE_TYPES for t in step.outputs):
+            yield step.scene.finding(
+                "Q103", tensor, f"the zero point of an INT16 tensor is {zero_point} ({step.label})", worst(reactions), found=zero_point,
+                expected=0, operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
+    elif not low <= zero_point <= high:
+        reactions, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
+        yield step.scene.finding(
+            "Q102", tensor, f"the zero point {zero_point} is no {tensor.type.name} code ({step.label})", worst(reactions, ERROR),
+            found=zero_point, expected=(low, high), operator=step.path, reactions=reactions, source=source,
+        )  # fmt: skip
+
+
+def _several(step: Step, word: str, tensor: Tensor, count: int) -> Finding:
+    reactions, source = reactions_of(about(step, Topic.PER_CHANNEL_ACTIVATION, word))
+    return step.scene.finding(
+        "Q104", tensor, f"an activation with {count} scales ({step.label})", worst(reactions, WARNING), found=count, expected=1,
+        operator=step.path, reactions=reactions, source=source,
+    )  # fmt: skip

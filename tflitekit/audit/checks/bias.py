@@ -63,7 +63,10 @@ def expected_scale(step: Step, rule: BiasRule) -> npt.NDArray[np.float32] | None
         if not tensors or tensors[0].quantization is None or not len(tensors[0].quantization.scale):
             return None
         factors.append(tensors[0].quantization.scale)
-    product: npt.NDArray[np.float32] = (factors[0] * factors[1] * np.float32(rule.constant_factor)).astype(np.float32)
+    if len(factors[0]) != 1 != len(factors[1]) and len(factors[0]) != len(factors[1]):
+        return None
+    with np.errstate(all="ignore"):  # broken scales give a broken product, which is reported as such
+        product: npt.NDArray[np.float32] = (factors[0] * factors[1] * np.float32(rule.constant_factor)).astype(np.float32)
     return product
 
 
@@ -76,8 +79,9 @@ def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     wanted = expected.astype(np.float64)
     if len(stored) not in (1, len(wanted)) and len(wanted) != 1:
         return
-    gap = np.abs(stored - wanted)
-    bad = ~(gap <= RELATIVE_TOLERANCE * np.abs(wanted))
+    with np.errstate(all="ignore"):
+        gap = np.abs(stored - wanted)
+        bad = ~(gap <= RELATIVE_TOLERANCE * np.abs(wanted))
     if not bad.any():
         return
     first = int(np.flatnonzero(bad)[0])

@@ -9,7 +9,7 @@ from ..._schema import ActivationFunctionType
 from ...graph import Tensor
 from ...quant.rules import Sharing
 from ...types import INTEGER_RANGES
-from ..execution import INTEGER
+from ..execution import INTEGER, is_code
 from ..findings import WARNING, Finding, Scene, Step
 from .parameters import parameters
 
@@ -28,7 +28,7 @@ def placeholder_ranges(scene: Scene) -> Iterator[Finding]:
     free: dict[Tensor, Step] = {}
     for step in scene.steps(INTEGER):
         for tensor in step.outputs:
-            if parameters(tensor) is not None and tensor not in free and _is_free(step, tensor):
+            if is_code(tensor) and tensor not in free and _is_free(step, tensor):
                 free[tensor] = step
     if len(free) < LEAST:
         return

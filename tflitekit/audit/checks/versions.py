@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...graph import OperatorCode
-from ...quant.rules import Runtime, Topic, required_version
+from ...quant.rules import GENERAL_FACTS, Runtime, Topic, required_version
 from ..execution import HYBRID
-from ..findings import ERROR, INFO, WARNING, Finding, Scene, reactions_of
+from ..findings import ERROR, INFO, Finding, Scene, reactions_of
 
 
 def versions(scene: Scene) -> Iterator[Finding]:
@@ -19,10 +19,10 @@ def versions(scene: Scene) -> Iterator[Finding]:
             continue
         known = step.rule.versions
         if code not in needed and not known.lowest <= code.version <= known.highest:
-            severity = ERROR if code.version > known.highest else WARNING
+            reactions, source = reactions_of(f for f in GENERAL_FACTS if f.name == "load-version")
             yield Finding(
-                "Q702", severity, step.path, "", f"{code.op_name} version {code.version}; known are {known.lowest} to {known.highest}",
-                found=code.version, expected=(known.lowest, known.highest), operator=step.path, source=known.source,
+                "Q702", ERROR, step.path, "", f"{code.op_name} version {code.version}; known are {known.lowest} to {known.highest}",
+                found=code.version, expected=(known.lowest, known.highest), operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
         version = required_version(step.operator, known)
         if version > needed.get(code, (0, ""))[0]:

@@ -53,9 +53,14 @@ SAME_FACTS: tuple[Fact, ...] = (
         operand="output", activation="INT8 UINT8 INT16"),
     fact("same-rescaled-eight-bit", Topic.SAME_PARAMETERS, "HARD_SWISH RELU_0_TO_1 RELU_N1_TO_1",
         "no group: the kernel converts to the output's parameters", "measured", every=FINE, operand="output", activation="INT8 UINT8"),
+    fact("same-comparisons-int16", Topic.SAME_PARAMETERS, "LESS LESS_EQUAL GREATER GREATER_EQUAL",
+        "INT16 codes are compared as they are: right only with equal parameters", "measured", every=WRONG, operand="second",
+        activation="INT16"),
+    fact("same-equality-int16", Topic.SAME_PARAMETERS, "EQUAL NOT_EQUAL", "no group: both inputs are rescaled", "measured", every=FINE,
+        operand="second", activation="INT16"),
     fact("same-comparisons", Topic.SAME_PARAMETERS, "EQUAL NOT_EQUAL LESS LESS_EQUAL GREATER GREATER_EQUAL",
         "no group: both inputs are rescaled", "LiteRT comparisons.cc:98-109; measured G06", every=FINE, operand="second",
-        activation="INT8 UINT8 INT16"),
+        activation="INT8 UINT8"),
 )
 
 FIXED_FACTS: tuple[Fact, ...] = (

@@ -67,20 +67,20 @@ LOAD_FACTS: tuple[Fact, ...] = (
 # What the delegate asks of parameters; the builtin kernels go on with the values, as the facts on each topic say.
 XNNPACK_FACTS: tuple[Fact, ...] = (
     *(
-        fact(f"xnnpack-{word}-scale-{type_.lower()}", topic, operators, f"{word} scale of an activation", f"{XNN}:178-187; measured",
-             xnn=refuses(SCALE_TEXT), operand=operand, activation=type_)
+        fact(f"xnnpack-{word}-scale-{type_.lower()}", topic, operators if word != "negative" else operators.replace("LEAKY_RELU ", ""),
+            f"{word} scale of an activation", f"{XNN}:178-187; measured", xnn=refuses(SCALE_TEXT), operand=operand, activation=type_)
         for word, topic in (
             ("zero", Topic.ZERO_SCALE), ("negative", Topic.NEGATIVE_SCALE), ("subnormal", Topic.SUBNORMAL_SCALE), ("nan", Topic.NAN_SCALE),
         )
-        for type_, operators, operand in (("INT8", TAKEN_INT8, "first"), ("UINT8", TAKEN_UINT8, "first"))
+        for type_, operators, operand in (("INT8", TAKEN_INT8, "first output"), ("UINT8", TAKEN_UINT8, "first output"))
     ),
     fact("xnnpack-nan-scale-arithmetic", Topic.NAN_SCALE, "ADD SUB MUL", "scale of an activation that is not a number",
-        f"{XNN}:178-187; measured", xnn=refuses(SCALE_TEXT), operand="first", activation="INT8 UINT8"),
+        f"{XNN}:178-187; measured", xnn=refuses(SCALE_TEXT), operand="first output", activation="INT8 UINT8"),
     fact("xnnpack-zero-point-range-int8", Topic.ZERO_POINT_RANGE, f"{TAKEN_INT8} ADD SUB MUL",
-        "zero point of an activation outside -128 to 127", f"{XNN}:191-232; measured", xnn=refuses(ZERO_POINT_TEXT), operand="first",
+        "zero point of an activation outside -128 to 127", f"{XNN}:191-232; measured", xnn=refuses(ZERO_POINT_TEXT), operand="first output",
         activation="INT8"),
     fact("xnnpack-zero-point-range-uint8", Topic.ZERO_POINT_RANGE, f"{TAKEN_UINT8} ADD SUB MUL",
-        "zero point of an activation outside 0 to 255", f"{XNN}:191-232; measured", xnn=refuses(ZERO_POINT_TEXT), operand="first",
+        "zero point of an activation outside 0 to 255", f"{XNN}:191-232; measured", xnn=refuses(ZERO_POINT_TEXT), operand="first output",
         activation="UINT8"),
     fact("xnnpack-quantize-invalid", Topic.ZERO_SCALE, "QUANTIZE",
         "scale 0: the delegate takes the operator and crashes; the kernels give one code", "measured Q06", cpu=WRONG, xnn=SEGFAULTS,
@@ -104,4 +104,14 @@ XNNPACK_FACTS: tuple[Fact, ...] = (
          cpu=refuses("kernel_util.cc"), xnn=SEGFAULTS, operand="first", activation="INT8"),
     fact("matmul-nan", Topic.NAN_SCALE, "BATCH_MATMUL", "scale of an input that is not a number", "LiteRT kernel_util.cc:333-336; measured",
          cpu=refuses("kernel_util.cc"), xnn=SEGFAULTS, operand="first", activation="INT8"),
+    *(
+        fact(f"xnnpack-matmul-output-{word.replace(' ', '-')}", topic, "BATCH_MATMUL",
+            f"{word} of the output", f"{XNN}:178-232; measured", xnn=refuses(text),
+            operand="output", activation="INT8")
+        for word, topic, text in (
+            ("zero scale", Topic.ZERO_SCALE, SCALE_TEXT), ("negative scale", Topic.NEGATIVE_SCALE, SCALE_TEXT),
+            ("subnormal scale", Topic.SUBNORMAL_SCALE, SCALE_TEXT), ("nan scale", Topic.NAN_SCALE, SCALE_TEXT),
+            ("zero point out of range", Topic.ZERO_POINT_RANGE, ZERO_POINT_TEXT),
+        )
+    ),
 )

@@ -1,6 +1,6 @@
 """What a rule of the operator table consists of: roles of operands, forms of weights, parameters, versions, and facts about runtimes.
 
-Everything here is plain frozen data, compared by identity, and imports no numpy: the table is read by every audit, so its import is kept short.
+Everything here is plain frozen data, compared by identity (operands by value). No numpy: the table is read by every audit, so its import is short.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Fact:
     types, `granularity` to weights scaled so (empty: any). `operand` names the operands that deviate: "first" and "second" are the activations among
     the inputs, "output" the first output, "all" every activation; or a role. A runtime that is missing from `reactions` is not known.
 
-    `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0 for
-    x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.
+    `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0
+    for x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Role(Enum):
     FLAGS = "flags"  # a BOOL result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Operand:
     """One input or output: its role, whether it may be absent, whether it repeats to the end of the list."""
 

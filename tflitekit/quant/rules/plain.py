@@ -9,6 +9,7 @@ from .compose import ALL, EIGHT_BIT, SIGNED, fixed, rule, same
 from .model import OpRule, Sharing
 from .notation import types
 
+RESCALES = "Both inputs are rescaled (INT16 only for equality), so their parameters may differ; the output has none."
 COPIED, EXACT, RESCALED = Sharing.COPIED, Sharing.EXACT, Sharing.RESCALED
 
 FIXED_OUTPUTS: tuple[OpRule, ...] = (
@@ -45,9 +46,9 @@ ARITHMETIC: tuple[OpRule, ...] = (
          same_parameters=(same("in0 in1 out0", ALL, COPIED, "LiteRT maximum_minimum.cc:57-72, operator_property.cc:884; measured"),)),
     rule("MINIMUM", "activation:2", "activation", ALL, "LiteRT maximum_minimum.cc:57-72,170-193; measured",
          same_parameters=(same("in0 in1 out0", ALL, COPIED, "LiteRT maximum_minimum.cc:57-72, operator_property.cc:898; measured"),)),
-    *(rule(name, "activation:2", "flags", ALL, "LiteRT comparisons.cc:98-109; measured",
-           notes=("Both inputs are rescaled, so their parameters may differ; the output has none.",))
-      for name in ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")),
+    *(rule(name, "activation:2", "flags", ALL, "LiteRT comparisons.cc:98-109; measured", notes=(RESCALES,)) for name in ("EQUAL", "NOT_EQUAL")),
+    *(rule(name, "activation:2", "flags", ALL, "LiteRT comparisons.cc:98-109; measured", notes=(RESCALES,),
+           same_parameters=(same("in0 in1", "INT16", COPIED, "measured"),)) for name in ("LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")),
     rule("ABS", "activation", "activation", SIGNED, "LiteRT elementwise.cc:69-84,150-207; measured"),
     rule("SQRT", "activation", "activation", SIGNED, "LiteRT elementwise.cc:69-84,150-207; measured"),
     rule("RSQRT", "activation", "activation", SIGNED, "LiteRT elementwise.cc:69-84,150-207; measured"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .compose import ALL, EIGHT_BIT, bias, forms, rule, same
 from .model import BiasRule, OpRule, Runtime, Sharing, WeightsRule
 
+LEGACY_UINT8 = "codes are INT8 under the name UINT8: the kernel reads the bytes as signed"
 PER_BOTH = "per-tensor|per-channel"
 WITHOUT_REFERENCE = (Runtime.OPTIMIZED, Runtime.XNNPACK)
 CONVOLUTION_BIAS = ("FLOAT32 FLOAT32", "UINT8 INT32", "INT8 INT32")
@@ -79,11 +80,12 @@ CONVOLUTIONS: tuple[OpRule, ...] = (
             operands=(1,), quantized_dimension=0, source="LiteRT embedding_lookup.cc:62-91",
             forms=(
                 *forms("LiteRT embedding_lookup.cc:62-91; measured", f"FLOAT32 INT8 {PER_BOTH}", f"FLOAT32 INT4 {PER_BOTH}",
-                    f"FLOAT32 INT2 {PER_BOTH}", "FLOAT32 UINT8 per-tensor", condition="the first zero point is 0"),
+                    f"FLOAT32 INT2 {PER_BOTH}", condition="the first zero point is 0"),
+                *forms("LiteRT embedding_lookup.cc:62-91; measured", "FLOAT32 UINT8 per-tensor", condition=LEGACY_UINT8),
                 *forms("LiteRT embedding_lookup.cc:398-411; measured L06", "FLOAT32 INT4 blockwise",
                     condition="FLOAT16 scales, rows a multiple of the block"),
-                *forms("LiteRT embedding_lookup.cc:398-411", "INT8 INT8 per-tensor", "UINT8 UINT8 per-tensor", "INT16 INT16 per-tensor",
-                       condition="rows are copied: equal parameters of table and output"),
+                *forms("LiteRT embedding_lookup.cc:398-411; measured", "INT8 INT8 per-tensor", "UINT8 UINT8 per-tensor", "INT16 INT16 per-tensor",
+                    condition="rows are copied: equal parameters of table and output"),
             ),
         ),
         same_parameters=(same("in1 out0", ALL, Sharing.COPIED, "LiteRT embedding_lookup.cc:49-60; measured L05"),),
@@ -96,7 +98,6 @@ _LSTM_SOURCE = "LiteRT lstm.cc:341, operator_property.cc:313"
 _LSTM_WEIGHTS = (*range(1, 9), 16)
 _DIRECTION = f"weights?:8 peephole?:3 {_GATES} weights? bias?"
 _HYBRID = "LiteRT kernel_util.h:225-228"
-LEGACY_UINT8 = "codes are INT8 under the name UINT8: the kernel reads the bytes as signed"
 
 
 def _hybrid(operands: tuple[int, ...], source: str, *more: str) -> WeightsRule:
@@ -155,6 +156,6 @@ RECURRENT: tuple[OpRule, ...] = (
         biases=(bias(3, "in0 in1", "LiteRT unidirectional_sequence_rnn.cc", "FLOAT32 FLOAT32"),)),
     rule("BIDIRECTIONAL_SEQUENCE_RNN", "activation weights weights bias state weights weights bias state activation? weights?:2",
         "activation*", "", "LiteRT bidirectional_sequence_rnn.cc; measured",
-        weights=_hybrid((1, 2, 5, 6, 10, 11), f"LiteRT bidirectional_sequence_rnn.cc, {_HYBRID}"),
+        weights=_hybrid((1, 2, 5, 6, 10, 11), f"LiteRT bidirectional_sequence_rnn.cc, {_HYBRID}; measured"),
         biases=tuple(bias(n, f"in0 in{n - 2}", "LiteRT bidirectional_sequence_rnn.cc", "FLOAT32 FLOAT32") for n in (3, 7))),
 )

@@ -229,7 +229,8 @@ def _placeholder(model: Model, findings: Iterable[Finding]) -> Placeholder | Non
     finding = next((f for f in findings if f.code == PLACEHOLDER), None)
     if finding is None:
         return None
-    told = affine_of(model.at(finding.path))
+    tensors = {f"subgraphs[{i}].tensors[{j}]": tensor for i, graph in enumerate(model.subgraphs) for j, tensor in enumerate(graph.tensors)}
+    told = affine_of(tensors[finding.path]) if finding.path in tensors else None
     if told is None:
         return None
     activations = {t: affine_of(t) for graph in model.subgraphs for t in graph.tensors if not t.is_constant and is_code(t)}

@@ -160,11 +160,17 @@ def joined_bytes(arrays: list[Any]) -> bytes:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile: it would walk a large graph again and again, and the tuples made here hold no cycles."""
+    """No garbage collection meanwhile: it would walk a large graph again and again, and what is made here holds no cycles.
+
+    What was made counts as old afterwards, or the first collection would walk all of it; freezing and thawing moves it there without a look.
+    """
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if running:
+            if not gc.get_freeze_count():  # else the caller has frozen objects, which must stay so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

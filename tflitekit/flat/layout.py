@@ -115,6 +115,7 @@ class Layout:
     def _lay_out(self, group: Group) -> list[Group]:
         """Assign positions to the tables of a group and to what their vectors hold; returns the groups of their sub-tables."""
         present = self._present(group)
+        stored = int(np.bitwise_or.reduce(present))
         fields = _numbers_only(group.name)
         if fields is not None and len(group.objects) <= FEW:
             self._lay_out_few(group, fields, present)
@@ -126,6 +127,8 @@ class Layout:
             if field.name in _OUTSIDE[group.name]:
                 continue
             values = _attribute(group, field.attribute)
+            if _nowhere(field, values, stored):
+                continue
             explicit = (present >> field.slot & 1).astype(bool)
             if field.kind == "scalar":
                 columns.append(self._scalar(group, field, values, explicit))
@@ -503,6 +506,17 @@ def _numbers_only(name: str) -> tuple[Field, ...] | None:
 _OUTSIDE: defaultdict[str, dict[str, Field]] = defaultdict(dict)
 _OUTSIDE["Buffer"] = {f.name: f for f in plan("Buffer").fields}
 _OUTSIDE["Operator"] = {f.name: f for f in plan("Operator").fields if f.name.startswith("large_")}
+
+
+def _nowhere(field: Field, values: list[Any], stored: int) -> bool:
+    """Whether no table of a group has a field; `stored` are the bits of all of them together."""
+    if field.kind == "scalar":
+        return not stored >> field.slot & 1 and not field.refers_to and values.count(field.default) == len(values)
+    if field.kind == "union":
+        return not stored >> field.slot - 1 & 1 and values.count(None) == len(values)
+    if field.kind in ("table", "string") or field.type == "uint8":
+        return values.count(None) == len(values)
+    return not stored >> field.slot & 1 and not any(map(len, values))
 
 
 def _attribute(group: Group, name: str) -> list[Any]:

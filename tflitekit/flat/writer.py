@@ -47,7 +47,9 @@ class Pieces:
 
     def align(self, lead: int = 0) -> None:
         """Fill up so that the byte after `lead` more bytes is aligned."""
-        self.add(bytes(-(self.position + lead) % ALIGN))
+        gap = -(self.position + lead) % ALIGN
+        if gap:
+            self.add(bytes(gap))
 
     def finish(self) -> list[Piece]:
         """All pieces."""

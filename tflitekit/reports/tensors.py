@@ -112,12 +112,12 @@ def data_text(tensor: Facts) -> str:
 
 
 def scale_text(tensor: Facts, exact: bool = False) -> str:
-    """The scale; several as `N scales lowest..highest`; empty without."""
+    """The scale; several as `N scales`, whose range is one of the details; empty without."""
     quantization = tensor["quantization"]
     if quantization is None or not quantization["scale"]:
         return ""
     scale = quantization["scale"]
-    return short(scale[0], exact) if len(scale) == 1 else f"{len(scale)} scales {span(scale, exact)}"
+    return short(scale[0], exact) if len(scale) == 1 else f"{len(scale)} scales"
 
 
 def zero_point_text(tensor: Facts) -> str:
@@ -139,11 +139,11 @@ def axis_text(tensor: Facts) -> str:
 
 
 def _details_text(tensor: Facts, exact: bool) -> str:
-    """What the details table and recorded ranges say."""
+    """The range of several scales, what the details table says, and recorded ranges."""
     quantization = tensor["quantization"]
     if quantization is None:
         return ""
-    texts = []
+    texts = [f"scales {span(quantization['scale'], exact)}"] if len(quantization["scale"]) > 1 else []
     details = quantization["details"]
     if details is not None:
         fields = [f"{name} {value}" for name, value in details.items() if name not in ("table", "scales", "zero_points", "custom")]

@@ -60,7 +60,10 @@ class Execution:
 
 def is_code(tensor: Tensor) -> bool:
     """Whether a tensor holds quantized codes: a narrow integer type with parameters. Raw INT8 data without a scale does not."""
-    return tensor.type in CODE_TYPES and tensor.is_quantized
+    if tensor.type not in CODE_TYPES:
+        return False
+    quantization = tensor.quantization
+    return quantization is not None and (len(quantization.scale) > 0 or quantization.details is not None)
 
 
 def is_compiled(operator: Operator) -> bool:

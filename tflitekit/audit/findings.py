@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -67,10 +68,15 @@ class Scene:
     def __init__(self, model: Model, scheme: Scheme) -> None:
         self.model, self.scheme = model, scheme
         self._steps = [Step(self, run, run.rule) for run in scheme.executions if run.rule is not None]
-        self.paths: dict[Tensor, str] = {}
-        for number, subgraph in enumerate(model.subgraphs):
+
+    @cached_property
+    def paths(self) -> dict[Tensor, str]:
+        """Where each tensor is; made for the first finding, since most audits have few."""
+        found: dict[Tensor, str] = {}
+        for number, subgraph in self.subgraphs():
             for index, tensor in enumerate(subgraph.tensors):
-                self.paths.setdefault(tensor, f"subgraphs[{number}].tensors[{index}]")
+                found.setdefault(tensor, f"subgraphs[{number}].tensors[{index}]")
+        return found
 
     def steps(self, *modes: str) -> Iterator[Step]:
         """The operators that have a rule, in the given modes (all, if none is given)."""
@@ -91,6 +97,8 @@ class Scene:
 
 class Step:
     """One operator with its rule; `outputs` are those that are there."""
+
+    __slots__ = ("activation", "operator", "outputs", "rule", "run", "scene")
 
     def __init__(self, scene: Scene, run: Execution, rule: OpRule) -> None:
         self.scene, self.run, self.rule = scene, run, rule

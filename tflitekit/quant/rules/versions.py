@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..._schema import ActivationFunctionType, FullyConnectedOptionsWeightsFormat, LSTMKernelType, TensorType
@@ -31,10 +32,17 @@ def _matches(need: Need, operator: Operator) -> bool:
 
 def operand(operator: Operator, name: str) -> Tensor | None:
     """The tensor called "in0", "out1" or "intermediate4"; None if it is absent."""
-    for prefix, tensors in (("intermediate", operator.intermediates), ("in", operator.inputs), ("out", operator.outputs)):
+    attribute, index = _place(name)
+    tensors: list[Tensor | None] = getattr(operator, attribute)
+    return tensors[index] if index < len(tensors) else None
+
+
+@cache
+def _place(name: str) -> tuple[str, int]:
+    """The list of an operand and its position there."""
+    for prefix, attribute in (("intermediate", "intermediates"), ("in", "inputs"), ("out", "outputs")):
         if name.startswith(prefix) and name[len(prefix) :].isdigit():
-            index = int(name[len(prefix) :])
-            return tensors[index] if index < len(tensors) else None
+            return attribute, int(name[len(prefix) :])
     raise ValueError(f"operand: expected in0, out0 or intermediate0, got {name!r}")
 
 

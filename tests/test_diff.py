@@ -14,9 +14,10 @@ from tests import forge
 from tests.generated import many_operators, rare_parts
 from tflitekit import _schema
 from tflitekit._base import Field, OpaqueUnion, Table, enum_class, fields_of, table_name
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BucketizeOptions, SoftmaxOptions
 from tflitekit.diff import Change
-from tflitekit.graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, Tensor, dangling
+from tflitekit.graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, Tensor
 
 
 def twins() -> tuple[Model, Model]:

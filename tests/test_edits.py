@@ -11,10 +11,11 @@ import pytest
 import tflitekit as tk
 from tests import forge
 from tests.generated import rare_parts
+from tflitekit._placeholders import dangling
 from tflitekit._schema import TensorType
 from tflitekit.flat import layout
 from tflitekit.flat.codec import encode
-from tflitekit.graph import Model, dangling
+from tflitekit.graph import Model
 
 A, B = b"A" * 32, b"B" * 32
 

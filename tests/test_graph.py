@@ -16,10 +16,11 @@ import tflitekit as tk
 from tests.generated import rare_parts
 from tflitekit import _schema, graph, types
 from tflitekit._base import ARRAYS, Field, OpaqueUnion, Table, class_of, enum_class, fields_of
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BuiltinOperator, Conv2DOptions, SoftmaxOptions, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.errors import EditError
-from tflitekit.graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor, dangling
+from tflitekit.graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor
 
 RANGES = {
     "bool": (0, 1), "int8": (-128, 127), "uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "uint16": (0, 2**16 - 1),

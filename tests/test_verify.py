@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import tflitekit as tk
 from tests.generated import many_operators, rare_parts
 from tflitekit._base import Table, fields_of
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BlockwiseQuantization, BuiltinOperator, MultiAxisQuantization, SoftmaxOptions, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise, quantize_multi_axis
 from tflitekit.graph import (
@@ -28,7 +29,6 @@ from tflitekit.graph import (
     SubGraph,
     Tensor,
     TensorMap,
-    dangling,
 )
 from tflitekit.verify import INVARIANTS, Problem
 

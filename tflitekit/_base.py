@@ -10,7 +10,7 @@ import enum
 import operator
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import EditError
 
@@ -77,7 +77,6 @@ class Table:
 
     __slots__ = ("_present",)
     _present: int
-    TABLE: ClassVar[str] = ""
 
     def __init__(self, **values: Any) -> None:
         _set_present(self, 0)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import types
-from ._base import Dangling, OpaqueUnion, Table, class_of
+from ._base import OpaqueUnion, Table, class_of
 from ._schema import (
     OPTIONS,
     BuiltinOperator,
@@ -567,57 +567,6 @@ class ExternalBuffer(Table):
         self, *, id: int = 0, group: ExternalBufferGroup | None = None, offset: int = 0, length: int = 0, packing: bytes | str | None = None
     ) -> None:
         super().__init__(id=id, group=group, offset=offset, length=length, packing=packing)
-
-
-# ---- placeholders for indices that point at nothing ----
-
-
-class DanglingTensor(Dangling, Tensor):
-    """Stands for a tensor index outside the subgraph."""
-
-    __slots__ = ("index",)
-
-
-class DanglingBuffer(Dangling, Buffer):
-    """Stands for a buffer index outside the model."""
-
-    __slots__ = ("index",)
-
-
-class DanglingSubGraph(Dangling, SubGraph):
-    """Stands for a subgraph index outside the model."""
-
-    __slots__ = ("index",)
-
-
-class DanglingOperatorCode(Dangling, OperatorCode):
-    """Stands for an operator code index outside the model."""
-
-    __slots__ = ("index",)
-
-    @property
-    def op_name(self) -> str:
-        """Text that cannot be mistaken for an operator."""
-        return f"<no operator code {self.index}>"
-
-
-class DanglingExternalBuffer(Dangling, ExternalBuffer):
-    """Stands for an external buffer id that the model does not define."""
-
-    __slots__ = ("index",)
-
-
-class DanglingExternalBufferGroup(Dangling, ExternalBufferGroup):
-    """Stands for a group index outside the model."""
-
-    __slots__ = ("index",)
-
-
-def dangling(kind: str, index: int) -> Any:
-    """A placeholder for a reference to the missing `kind` (a class name) number `index`."""
-    made = class_of(f"Dangling{kind}")()
-    object.__setattr__(made, "index", index)
-    return made
 
 
 def new_options(code: BuiltinOperator, **values: Any) -> Table | None:

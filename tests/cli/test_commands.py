@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tflitekit as tk
+from tflitekit._placeholders import dangling
 from tflitekit.cli.main import COMMANDS, build_parser, main, module_of
 
 from ..reports.models import nasty, small
@@ -88,7 +89,7 @@ def test_verify_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     good.subgraphs[0].tensors[5].buffer = good.add_buffer(bytes(4))
     good.subgraphs[0].tensors[0].quantization.quantized_dimension = 0
     warned.version = 4
-    broken.subgraphs[0].operators[0].inputs[0] = tk.graph.dangling("Tensor", 99)
+    broken.subgraphs[0].operators[0].inputs[0] = dangling("Tensor", 99)
     codes = {}
     for name, model in {"good": good, "warned": warned, "broken": broken}.items():
         tk.write(model, tmp_path / name)

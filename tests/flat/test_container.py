@@ -140,3 +140,12 @@ def test_an_offset_outside_the_file_loads_and_is_not_rebuilt() -> None:
     assert tk.serialize(broken) == bytes(data)
     with pytest.raises(tk.LossyWriteError):
         tk.serialize(broken, rebuild=True)
+
+
+def test_data_in_buffer_0_is_kept_and_warned_about() -> None:
+    model = small()
+    model.buffers[0].data = b"not supposed to be here"
+    read = tk.parse(tk.serialize(model, rebuild=True))
+    assert read.buffers[0].data == b"not supposed to be here"
+    assert tk.parse(tk.serialize(read, rebuild=True)).buffers[0].data == b"not supposed to be here"
+    assert [p.severity for p in tk.verify(read) if p.path.startswith("buffers[0]")] == ["warning"]

@@ -46,9 +46,10 @@ from tflitekit._metadata_schema import (
     TensorMetadata,
     ValueRange,
 )
+from tflitekit._placeholders import dangling
 from tflitekit.flat.metadata import ENTRY, IDENTIFIER
 from tflitekit.flat.verifier import Verifier
-from tflitekit.graph import Buffer, Metadata, Model, dangling
+from tflitekit.graph import Buffer, Metadata, Model
 
 WITH_METADATA = 12  # of the real models
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 import tflitekit as tk
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BuiltinOperator
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise
-from tflitekit.graph import QuantizationParameters, dangling
+from tflitekit.graph import QuantizationParameters
 from tflitekit.quant.rules import RULES, Fact, Granularity, Topic
 
 from .oracle import ANY, ZEROS, default_scale

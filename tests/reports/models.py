@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BlockwiseQuantization, BuiltinOperator, Conv2DOptions, TensorType
 from tflitekit.graph import (
     Buffer,
@@ -15,7 +16,6 @@ from tflitekit.graph import (
     SignatureDef,
     SubGraph,
     Tensor,
-    dangling,
 )
 
 NASTY = b"[bold red]\x1b[31m\xe2\x80\xae\xff\n[/nope]"

@@ -23,10 +23,11 @@ from tflitekit._metadata_schema import (
     SubGraphMetadata,
     TensorMetadata,
 )
+from tflitekit._placeholders import dangling
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.cli.main import main
 from tflitekit.flat.codec import write
-from tflitekit.graph import Buffer, Metadata, Model, Operator, OperatorCode, QuantizationParameters, SignatureDef, SubGraph, Tensor, dangling
+from tflitekit.graph import Buffer, Metadata, Model, Operator, OperatorCode, QuantizationParameters, SignatureDef, SubGraph, Tensor
 from tflitekit.reports.facts_io import io_facts
 from tflitekit.reports.facts_summary import summary_facts
 from tflitekit.reports.io import code_text, io_report

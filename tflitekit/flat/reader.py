@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class
+from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
-from ..graph import Model, dangling
+from ..graph import Model
 from .verifier import FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}

@@ -31,6 +31,15 @@ def test_real_models_in_small(models: Path, tmp_path: Path) -> None:
     expect(cases.real_models(real_paths(1), tmp_path, repeats=5), SLACK)
 
 
+def test_audits_in_small() -> None:
+    """The ratio hardly depends on the size, so little slack is needed: the loop runs in the same process, between the audits."""
+    expect(cases.audit_operators(2_000), 1.15)
+
+
+def test_audits_of_real_models_in_small(models: Path) -> None:
+    expect(cases.audit_models(real_paths(2), repeats=5), SLACK)
+
+
 def test_streaming_in_small(tmp_path: Path) -> None:
     """Memory of a rebuild does not grow with the weights; time is left to the full run, since small writes measure the disk's mood."""
     _, memory = cases.big_weights(48 * cases.MEGABYTE, tmp_path, repeats=1)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from .._schema import BuiltinOperator, TensorType
-from ..graph import Operator, OperatorCode, SubGraph, Tensor
+from ..graph import Operator, SubGraph, Tensor
 from ..quant.rules import RULES, OpRule, Role
 from ..types import FLOAT_TYPES, byte_size, element_count
 
@@ -29,28 +30,50 @@ _STEERING = frozenset(
         "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE", "STABLEHLO_CASE",
     )
 )  # fmt: skip
+_PRODUCTS = frozenset(
+    BuiltinOperator[name] for name in ("CONV_2D", "FULLY_CONNECTED", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "BATCH_MATMUL")
+)  # fmt: skip
+_RECURRENT = ("LSTM", "RNN", "SVDF")
+_CUSTOM = "a custom operator: what it computes is not in the file"
 _COMPILED = (b"edgetpu-custom-op", b"ethos-u", b"DISPATCH_OP")
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What operators with the same operator code and operands of the same types have in common; there is one object for each such signature.
+
+    `rule` is what is known of the operator, `roles` what its inputs are to it (empty if it has no rule, or not this many inputs). `activation` is the
+    type of the first activation input, or of the first output where there is none. `weights` are positions of inputs whose constants are weights.
+    """
+
+    code: BuiltinOperator
+    mode: str
+    reason: str
+    rule: OpRule | None = None
+    roles: tuple[Role, ...] = ()
+    activation: TensorType | None = None
+    weights: tuple[int, ...] = ()
+    multiplies: bool = False
 
 
 @dataclass(eq=False)
 class Execution:
-    """One operator as it runs.
+    """One operator as it runs: its mode, and the reason for it.
 
-    `rule` is what is known of the operator, `roles` what its inputs are to it (empty if it has no rule, or not this many inputs). `weights` are its
-    constant weight tensors, seen through DEQUANTIZE and DENSIFY; `weight_bytes` what they occupy in the file, `macs` the multiply-accumulates of one
-    run (0 where the operator has none).
+    `weights` are its constant weight tensors, seen through DEQUANTIZE and DENSIFY; `weight_bytes` what they occupy in the file, `macs` the
+    multiply-accumulates of one run (0 where the operator has none).
     """
 
     operator: Operator
     subgraph: int
     index: int
-    mode: str
-    reason: str
-    rule: OpRule | None = None
-    roles: tuple[Role, ...] = ()
+    kind: Kind
     weights: list[Tensor] = field(default_factory=list)
     weight_bytes: int = 0
     macs: int = 0
+
+    def __post_init__(self) -> None:
+        self.mode, self.reason, self.rule, self.roles = self.kind.mode, self.kind.reason, self.kind.rule, self.kind.roles
 
     @property
     def path(self) -> str:
@@ -73,27 +96,40 @@ def is_compiled(operator: Operator) -> bool:
 
 def executions(subgraph: SubGraph, number: int) -> list[Execution]:
     """Every operator of a subgraph with its mode, in execution order."""
-    sources = {tensor: operator for tensor, operator in subgraph.producers().items() if _passes_constants(operator)}
-    kinds = _Kinds()
-    return [_execution(operator, number, index, sources, kinds) for index, operator in enumerate(subgraph.operators)]
+    kinds = _Kinds(subgraph)
+    return [_execution(operator, number, index, kinds) for index, operator in enumerate(subgraph.operators)]
 
 
 class _Kinds:
-    """What operators of one code and one number of inputs have in common, looked up once."""
+    """The kinds of a subgraph's operators, each made once. What can differ within a kind is nothing that a mode depends on."""
 
-    def __init__(self) -> None:
-        self.known: dict[tuple[OperatorCode, int], tuple[BuiltinOperator, bool, OpRule | None, tuple[Role, ...]]] = {}
+    def __init__(self, subgraph: SubGraph) -> None:
+        self.sources = {tensor: operator for tensor, operator in subgraph.producers().items() if _passes_constants(operator)}
+        self.traits: dict[Tensor | None, int] = {tensor: _trait(tensor) for tensor in subgraph.tensors}
+        self.traits[None] = -1
+        for tensor in self.sources:
+            constant = stored(tensor, self.sources)
+            self.traits[tensor] = _trait(tensor) if constant is None else _trait(constant) << 16 | _trait(tensor)
+        self.known: dict[Any, Kind] = {}
 
-    def of(self, opcode: OperatorCode, inputs: int) -> tuple[BuiltinOperator, bool, OpRule | None, tuple[Role, ...]]:
-        """(effective code, whether it is a builtin that the schema names, its rule, the roles of its inputs)."""
-        key = opcode, inputs
-        if key not in self.known:
-            code = opcode.code
-            rule = RULES.get(code)
-            operands = rule.input_roles(inputs) if rule is not None else None
-            named = code != BuiltinOperator.CUSTOM and code.name in BuiltinOperator.__members__
-            self.known[key] = code, named, rule, tuple(o.role for o in operands or ())
-        return self.known[key]
+    def of(self, operator: Operator) -> Kind:
+        """The kind of an operator, from its code and what is to be known of its operands."""
+        try:
+            key = operator.opcode, *map(self._traits, (operator.inputs, operator.outputs, operator.intermediates))
+        except KeyError:  # an operand that is no tensor of the subgraph
+            return _kind(operator, self.sources)
+        kind = self.known.get(key)
+        if kind is None:
+            kind = self.known[key] = _kind(operator, self.sources)
+        return kind
+
+    def _traits(self, tensors: list[Tensor | None]) -> tuple[int, ...]:
+        return tuple(map(self.traits.__getitem__, tensors))
+
+
+def _trait(tensor: Tensor) -> int:
+    """Type, whether it holds codes, and whether it is constant, as one number."""
+    return (int(tensor.type) & 0xFF) << 2 | is_code(tensor) << 1 | tensor.is_constant
 
 
 def _passes_constants(operator: Operator) -> bool:
@@ -113,63 +149,74 @@ def stored(tensor: Tensor, sources: dict[Tensor, Operator]) -> Tensor | None:
     return None
 
 
-def _execution(operator: Operator, number: int, index: int, sources: dict[Tensor, Operator], kinds: _Kinds) -> Execution:
-    made = Execution(operator, number, index, OPAQUE, "a custom operator: what it computes is not in the file")
-    if operator.opcode is None:
-        return made
-    code, named, made.rule, made.roles = kinds.of(operator.opcode, len(operator.inputs))
-    if not named:
-        if is_compiled(operator):
-            made.reason = "compiled for an accelerator"
-        return made
-    inputs = [t for t in operator.inputs if t is not None]
-    outputs = [t for t in operator.outputs if t is not None]
-    if code in (BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE) and inputs:
-        constant = stored(inputs[0], sources)
-        made.mode = WEIGHT_DEQUANTIZE if constant is not None and code == BuiltinOperator.DEQUANTIZE else BOUNDARY
-        made.reason = f"{inputs[0].type.name} to {outputs[0].type.name if outputs else '?'}" + (", a constant" if constant is not None else "")
-        return made
-    if code == BuiltinOperator.DENSIFY:
-        made.mode, made.reason = WEIGHT_DEQUANTIZE, "expands sparse weights"
-        return made
-    made.weights = _weights(made, sources)
-    made.weight_bytes = sum(stored_bytes(t) for t in made.weights)
-    made.macs = _macs(operator, code)
-    data = _data(made) + outputs
-    if code in _STEERING:
-        made.mode, made.reason = INDEX, "shapes, control flow or variables"
-    elif any(t.type in FLOAT_TYPES for t in data) and not (code == BuiltinOperator.CAST and any(t.type not in FLOAT_TYPES for t in data)):
-        _float_mode(made, data)
-    elif any(is_code(t) for t in data):
-        names = sorted({t.type.name for t in data if is_code(t)})
-        made.mode, made.reason = INTEGER, f"{' and '.join(names)} codes in and out"
-    else:
-        made.mode, made.reason = INDEX, "plain integers, flags or strings"
+def _execution(operator: Operator, number: int, index: int, kinds: _Kinds) -> Execution:
+    kind = kinds.of(operator)
+    made = Execution(operator, number, index, kind)
+    if kind.weights:
+        found = [stored(t, kinds.sources) for t in map(operator.inputs.__getitem__, kind.weights) if t is not None]
+        made.weights = [t for t in found if t is not None]
+        made.weight_bytes = sum(map(stored_bytes, made.weights))
+    if kind.multiplies:
+        made.macs = _macs(operator, kind.code)
     return made
 
 
-def _float_mode(made: Execution, data: list[Tensor]) -> None:
-    codes = [t for t in made.weights if is_code(t)]
-    direct = [t for t in codes if any(t is i for t in codes for i in made.operator.inputs)]
+def _kind(operator: Operator, sources: dict[Tensor, Operator]) -> Kind:
+    if operator.opcode is None:
+        return Kind(BuiltinOperator.CUSTOM, OPAQUE, _CUSTOM)
+    code = operator.opcode.code
+    rule = RULES.get(code)
+    operands = rule.input_roles(len(operator.inputs)) if rule is not None else None
+    roles = tuple(o.role for o in operands or ())
+    if code == BuiltinOperator.CUSTOM or code.name not in BuiltinOperator.__members__:
+        return Kind(code, OPAQUE, "compiled for an accelerator" if is_compiled(operator) else _CUSTOM, rule, roles)
+    inputs = [t for t in operator.inputs if t is not None]
+    outputs = [t for t in operator.outputs if t is not None]
+    values = [t for t, role in zip(operator.inputs, roles, strict=False) if t is not None and role == Role.ACTIVATION] or outputs
+    activation = values[0].type if values else None
+    if code in (BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE) and inputs:
+        constant = stored(inputs[0], sources)
+        mode = WEIGHT_DEQUANTIZE if constant is not None and code == BuiltinOperator.DEQUANTIZE else BOUNDARY
+        reason = f"{inputs[0].type.name} to {outputs[0].type.name if outputs else '?'}" + (", a constant" if constant is not None else "")
+        return Kind(code, mode, reason, rule, roles, activation)
+    if code == BuiltinOperator.DENSIFY:
+        return Kind(code, WEIGHT_DEQUANTIZE, "expands sparse weights", rule, roles, activation)
+    pairs = enumerate(zip(operator.inputs, roles, strict=False))
+    found = {i: s for i, (t, role) in pairs if t is not None and role == Role.WEIGHTS and (s := stored(t, sources)) is not None}
+    mode, reason = _mode(operator, code, found, _data(operator, roles) + outputs)
+    return Kind(code, mode, reason, rule, roles, activation, tuple(found), _multiplies(code))
+
+
+def _mode(operator: Operator, code: BuiltinOperator, weights: dict[int, Tensor], data: list[Tensor]) -> tuple[str, str]:
+    if code in _STEERING:
+        return INDEX, "shapes, control flow or variables"
+    if any(t.type in FLOAT_TYPES for t in data) and not (code == BuiltinOperator.CAST and any(t.type not in FLOAT_TYPES for t in data)):
+        return _float_mode(operator, weights, data)
+    if any(is_code(t) for t in data):
+        names = sorted({t.type.name for t in data if is_code(t)})
+        return INTEGER, f"{' and '.join(names)} codes in and out"
+    return INDEX, "plain integers, flags or strings"
+
+
+def _float_mode(operator: Operator, weights: dict[int, Tensor], data: list[Tensor]) -> tuple[str, str]:
+    codes = {i: t for i, t in weights.items() if is_code(t)}
+    direct = sorted({t.type.name for i, t in codes.items() if t is operator.inputs[i]})
     if direct:
-        kinds = sorted({t.type.name for t in direct})
-        made.mode, made.reason = HYBRID, f"float activations, {' and '.join(kinds)} weights that the operator takes directly"
-    elif any(is_code(t) and not t.is_constant for t in data):
-        made.mode, made.reason = FLOAT, "mixes quantized and float activations"
-    elif codes:
-        made.mode, made.reason = FLOAT, f"{codes[0].type.name} weights are dequantized before it"
-    elif any(t.type == TensorType.FLOAT16 for t in made.weights):
-        made.mode, made.reason = FLOAT16, "FLOAT16 weights, computed in float32"
-    else:
-        made.mode, made.reason = FLOAT, "no tensor of it is quantized"
+        return HYBRID, f"float activations, {' and '.join(direct)} weights that the operator takes directly"
+    if any(is_code(t) and not t.is_constant for t in data):
+        return FLOAT, "mixes quantized and float activations"
+    if codes:
+        return FLOAT, f"{next(iter(codes.values())).type.name} weights are dequantized before it"
+    if any(t.type == TensorType.FLOAT16 for t in weights.values()):
+        return FLOAT16, "FLOAT16 weights, computed in float32"
+    return FLOAT, "no tensor of it is quantized"
 
 
-def _data(made: Execution) -> list[Tensor]:
+def _data(operator: Operator, roles: tuple[Role, ...]) -> list[Tensor]:
     """Inputs that carry values, other than constant weights, indices, shapes, axes and biases."""
-    inputs = made.operator.inputs
-    if not made.roles:
-        return [t for t in inputs if t is not None and not t.is_constant]
-    pairs = zip(inputs, made.roles, strict=True)
+    if not roles:
+        return [t for t in operator.inputs if t is not None and not t.is_constant]
+    pairs = zip(operator.inputs, roles, strict=True)
     return [t for t, role in pairs if t is not None and role in _DATA_ROLES and not (role == Role.WEIGHTS and t.is_constant)]
 
 
@@ -180,20 +227,16 @@ def activations(run: Execution) -> list[Tensor]:
     return [t for t, role in pairs if t is not None and role == Role.ACTIVATION and not t.is_constant]
 
 
-def _weights(made: Execution, sources: dict[Tensor, Operator]) -> list[Tensor]:
-    """The constant weights of an operator, as they are stored."""
-    if Role.WEIGHTS not in made.roles:
-        return []
-    pairs = zip(made.operator.inputs, made.roles, strict=True)
-    found = [stored(t, sources) for t, role in pairs if t is not None and role == Role.WEIGHTS]
-    return [t for t in found if t is not None]
-
-
 def stored_bytes(tensor: Tensor) -> int:
     """Bytes of a constant in the file."""
     if tensor.buffer is not None and tensor.buffer.data is not None:
         return len(tensor.buffer.data)
     return byte_size(tensor.type, tensor.shape) or 0
+
+
+def _multiplies(code: BuiltinOperator) -> bool:
+    """Whether `_macs` counts something of an operator."""
+    return code in _PRODUCTS or code.name.endswith(_RECURRENT)
 
 
 def _macs(operator: Operator, code: BuiltinOperator) -> int:
@@ -213,7 +256,7 @@ def _macs(operator: Operator, code: BuiltinOperator) -> int:
     if code == BuiltinOperator.BATCH_MATMUL and shapes[0]:
         transposed = getattr(operator.builtin_options, "adj_x", False)
         return element_count(result) * max(0, shapes[0][-2 if transposed and len(shapes[0]) > 1 else -1])
-    if code.name.endswith(("LSTM", "RNN", "SVDF")):
+    if code.name.endswith(_RECURRENT):
         return sum(element_count(t.shape) for t in operator.inputs if t is not None and t.is_constant and len(t.shape) == 2) * _steps(operator)
     return 0
 

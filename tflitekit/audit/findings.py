@@ -14,9 +14,9 @@ from typing import Any
 
 from .._schema import TensorType
 from ..graph import Model, Operator, SubGraph, Tensor
-from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime
+from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime, operand
 from .codes import CODES, Code
-from .execution import CODE_TYPES, INTEGER, Execution
+from .execution import CODE_TYPES, INTEGER, Execution, Kind
 from .scheme import Scheme
 
 ERROR, WARNING, INFO = "error", "warning", "info"
@@ -78,9 +78,30 @@ class Scene:
                 found.setdefault(tensor, f"subgraphs[{number}].tensors[{index}]")
         return found
 
+    @cached_property
+    def parameters(self) -> dict[Tensor, tuple[float, int]]:
+        """(scale, zero point) of every tensor that has one of each, whatever its type."""
+        found = {}
+        for _, subgraph in self.subgraphs():
+            for tensor in subgraph.tensors:
+                quantization = tensor.quantization
+                if quantization is not None and len(quantization.scale) == 1 and len(quantization.zero_point) == 1:
+                    found[tensor] = float(quantization.scale[0]), int(quantization.zero_point[0])
+        return found
+
     def steps(self, *modes: str) -> Iterator[Step]:
         """The operators that have a rule, in the given modes (all, if none is given)."""
-        return (step for step in self._steps if not modes or step.run.mode in modes)
+        return (step for step in self._steps if step.run.mode in modes) if modes else iter(self._steps)
+
+    def each_kind(self, check: Callable[[Step], Iterator[Finding]], *modes: str) -> Iterator[Finding]:
+        """What a check finds that looks at operator codes and types alone: where it finds nothing, it is not asked of the same kind again."""
+        silent: set[Kind] = set()
+        for step in self.steps(*modes):
+            if step.run.kind not in silent:
+                found = list(check(step))
+                if not found:
+                    silent.add(step.run.kind)
+                yield from found
 
     def subgraphs(self) -> Iterator[tuple[int, SubGraph]]:
         """The subgraphs with their numbers."""
@@ -104,9 +125,7 @@ class Step:
         self.scene, self.run, self.rule = scene, run, rule
         self.operator: Operator = run.operator
         self.outputs = [t for t in self.operator.outputs if t is not None]
-        values = self.inputs(Role.ACTIVATION) or self.outputs
-        # The type of the first activation input, or of the output where there is none.
-        self.activation: TensorType | None = values[0].type if values else None
+        self.activation: TensorType | None = run.kind.activation
 
     @property
     def path(self) -> str:
@@ -124,13 +143,9 @@ class Step:
 
     def operand(self, name: str) -> list[Tensor]:
         """The tensors of an operand as rules name it: "in0", "out0", "in*"."""
-        kind, number = ("in", name[2:]) if name.startswith("in") and not name.startswith("inter") else ("out", name[3:])
-        if name.startswith("intermediate"):
-            kind, number = "intermediate", name[12:]
-        tensors = {"in": self.operator.inputs, "out": self.operator.outputs, "intermediate": self.operator.intermediates}[kind]
-        if number == "*":
-            return [t for t in tensors if t is not None]
-        found = tensors[int(number)] if int(number) < len(tensors) else None
+        if name.endswith("*"):
+            return [t for t in (self.operator.inputs if name == "in*" else self.outputs) if t is not None]
+        found = operand(self.operator, name)
         return [found] if found is not None else []
 
     @property

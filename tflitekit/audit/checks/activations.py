@@ -45,21 +45,39 @@ def scale_topic(scale: float) -> Topic | None:
 
 def invalid_parameters(scene: Scene) -> Iterator[Finding]:
     """Q101 to Q104, for every activation of every operator."""
-    smallest, inf = SMALLEST_NORMAL, math.inf
+    suspects = set(_suspects(scene))
+    if not suspects:
+        return
     for step in scene.steps():
+        if suspects.isdisjoint(step.operator.inputs) and suspects.isdisjoint(step.outputs):
+            continue
         for word, tensor in values(step):
             quantization = tensor.quantization
-            if quantization is None or not len(quantization.scale):
+            if tensor not in suspects or quantization is None:
                 continue
             if len(quantization.scale) > 1:
-                if not tensor.is_constant:
-                    yield _several(step, word, tensor, len(quantization.scale))
+                yield _several(step, word, tensor, len(quantization.scale))
                 continue
             scale = float(quantization.scale[0])
-            if not smallest <= scale < inf:
+            if not SMALLEST_NORMAL <= scale < math.inf:
                 yield _scale(step, word, tensor, scale)
             if len(quantization.zero_point) == 1 and quantization.zero_point[0]:
                 yield from _zero_point(step, word, tensor, int(quantization.zero_point[0]))
+
+
+def _suspects(scene: Scene) -> Iterator[Tensor]:
+    """Tensors whose parameters are not beyond doubt: looked at once each, where operators would look at them again and again."""
+    smallest, inf, known = SMALLEST_NORMAL, math.inf, scene.parameters
+    ranges = {**INTEGER_RANGES, TensorType.INT16: (0, 0)}
+    for _, subgraph in scene.subgraphs():
+        for tensor in subgraph.tensors:
+            if tensor in known:
+                scale, zero_point = known[tensor]
+                low, high = ranges.get(tensor.type, (0, 0))
+                if not (smallest <= scale < inf and low <= zero_point <= high):
+                    yield tensor
+            elif (count := 0 if tensor.quantization is None else len(tensor.quantization.scale)) and (count == 1 or not tensor.is_constant):
+                yield tensor
 
 
 def _scale(step: Step, word: str, tensor: Tensor, scale: float) -> Finding:

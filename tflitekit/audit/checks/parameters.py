@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...graph import Tensor
 from ...quant.rules import SameParameters, Sharing, Topic
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -13,19 +12,13 @@ from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
 NEGLIGIBLE_STEPS = 1.0
 
 
-def parameters(tensor: Tensor) -> tuple[float, int] | None:
-    """(scale, zero point) of a per-tensor quantized tensor."""
-    quantization = tensor.quantization
-    if quantization is None or len(quantization.scale) != 1 or len(quantization.zero_point) != 1:
-        return None
-    return float(quantization.scale[0]), int(quantization.zero_point[0])
-
-
 def fixed_outputs(scene: Scene) -> Iterator[Finding]:
     """Q401: outputs of operators whose parameters are hard-coded in kernels."""
     for step in scene.steps():
+        if not step.rule.fixed:
+            continue
         for position, tensor in enumerate(step.operator.outputs):
-            stored = parameters(tensor) if tensor is not None else None
+            stored = scene.parameters.get(tensor) if tensor is not None else None
             if tensor is None or stored is None or tensor.type != step.activation:
                 continue  # kernels that change the type on the way have other parameters
             fixed = step.rule.fixed_for(tensor.type, position)
@@ -53,16 +46,17 @@ def shared_parameters(scene: Scene) -> Iterator[Finding]:
 
 def _group(step: Step, group: SameParameters) -> Iterator[Finding]:
     members = list(dict.fromkeys(tensor for name in group.group for tensor in step.operand(name)))
-    outputs = [t for t in members if any(t is o for o in step.operator.outputs)]
+    outputs = [t for t in members if t in step.outputs]
     leader = (outputs or members)[:1]
     if not leader or not is_code(leader[0]):
         return
-    wanted = parameters(leader[0])
+    known = step.scene.parameters
+    wanted = known.get(leader[0])
     if wanted is None:
         return
     for tensor in members:
-        stored = parameters(tensor) if is_code(tensor) and tensor.type == leader[0].type else None
-        if stored is None or stored == wanted:
+        stored = known.get(tensor)
+        if stored is None or stored == wanted or tensor.type != leader[0].type:
             continue
         facts = step.rule.about(Topic.SAME_PARAMETERS, tensor.type)
         only_zero_point = stored[0] == wanted[0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...graph import OperatorCode
-from ...quant.rules import GENERAL_FACTS, Runtime, Topic, required_version
-from ..execution import HYBRID
+from ...quant.rules import GENERAL_FACTS, Need, Runtime, Topic, first_met, needs_of_types
+from ..execution import HYBRID, Kind
 from ..findings import ERROR, INFO, Finding, Scene, reactions_of
 
 
 def versions(scene: Scene) -> Iterator[Finding]:
     """Q701 and Q702, once per operator code: versions are shared by all operators of a code."""
     needed: dict[OperatorCode, tuple[int, str]] = {}
+    needs: dict[Kind, tuple[Need, ...]] = {}
     for step in scene.steps():
         code = step.operator.opcode
         if code is None:
@@ -24,7 +25,12 @@ def versions(scene: Scene) -> Iterator[Finding]:
                 "Q702", ERROR, step.path, "", f"{code.op_name} version {code.version}; known are {known.lowest} to {known.highest}",
                 found=code.version, expected=(known.lowest, known.highest), operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
-        version = required_version(step.operator, known)
+        kind = step.run.kind
+        if kind not in needs:
+            needs[kind] = needs_of_types(step.operator, known)
+        if code in needed and max(need.version for need in needs[kind]) <= needed[code][0]:
+            continue
+        version = first_met(step.operator, needs[kind])
         if version > needed.get(code, (0, ""))[0]:
             needed[code] = version, step.path
     for code, (version, path) in needed.items():

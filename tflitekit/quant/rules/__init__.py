@@ -33,7 +33,7 @@ from .model import (
     WeightsRule,
 )
 from .plain import ACTIVATIONS, ARITHMETIC, CONVERSIONS, FIXED_OUTPUTS, MOVEMENT, OTHER, REDUCTIONS
-from .versions import operand, required_version
+from .versions import first_met, needs_of_types, operand, required_version
 from .weighted import CONVOLUTIONS, RECURRENT
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ __all__ = [
     "Versions",
     "WeightForm",
     "WeightsRule",
+    "first_met",
+    "needs_of_types",
     "operand",
     "required_version",
     "rule_for",

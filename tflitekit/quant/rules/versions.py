@@ -19,15 +19,31 @@ def required_version(operator: Operator, versions: Versions) -> int:
     An operator code is shared, so its version is the highest that its operators need. It is never lowered by anyone: a version says what the
     kernel must understand, not what it must not.
     """
-    return next((need.version for need in versions.needs if _matches(need, operator)), versions.lowest)
+    return first_met(operator, needs_of_types(operator, versions))
 
 
-def _matches(need: Need, operator: Operator) -> bool:
+def needs_of_types(operator: Operator, versions: Versions) -> tuple[Need, ...]:
+    """The needs that may be the first to match operators with these types, the last of them unconditional: in the end the lowest version."""
+    found = []
+    for need in versions.needs:
+        if _types_match(need, operator):
+            found.append(need)
+            if not need.conditions:
+                return tuple(found)
+    return *found, Need(versions.lowest, {})
+
+
+def first_met(operator: Operator, needs: tuple[Need, ...]) -> int:
+    """The version of the first need whose conditions hold; the last has none."""
+    return next(need.version for need in needs if all(CONDITIONS[name](operator) for name in need.conditions))
+
+
+def _types_match(need: Need, operator: Operator) -> bool:
     for name, allowed in need.types.items():
         tensor = operand(operator, name)
         if tensor is None or tensor.type not in allowed:
             return False
-    return all(CONDITIONS[name](operator) for name in need.conditions)
+    return True
 
 
 def operand(operator: Operator, name: str) -> Tensor | None:

@@ -14,6 +14,7 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:
     from . import build as build
+    from . import passes as passes
     from .audit import Audit, Finding, audit
     from .diff import Change, diff
     from .errors import (
@@ -23,6 +24,8 @@ if _TYPE_CHECKING:
         LimitError,
         LossyWriteError,
         OutputError,
+        PassError,
+        RefusedError,
         RuntimeCheckError,
         SerializeError,
         TFLiteKitError,
@@ -43,6 +46,7 @@ if _TYPE_CHECKING:
         Tensor,
         TensorMap,
     )
+    from .passes.base import Note, Pass, PassResult, run
     from .verify import Problem, verify
 
 __version__ = "0.1.0"
@@ -52,14 +56,16 @@ __all__ = [  # noqa: RUF022 (grouped by use)
     "read", "parse", "write", "serialize", "read_metadata",
     # looking at models
     "audit", "diff", "verify", "Audit", "Change", "Finding", "Problem",
+    # rewriting models
+    "passes", "run", "Note", "Pass", "PassResult",
     # making models
     "build",
     # the object graph
     "Buffer", "ExternalBuffer", "ExternalBufferGroup", "Metadata", "Model", "Operator", "OperatorCode", "QuantizationParameters", "SignatureDef",
     "SubGraph", "Tensor", "TensorMap",
     # errors
-    "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "RuntimeCheckError",
-    "SerializeError",
+    "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "PassError", "RefusedError",
+    "RuntimeCheckError", "SerializeError",
 ]  # fmt: skip
 
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
@@ -69,6 +75,7 @@ _HOMES = {
     **dict.fromkeys(("audit", "Audit", "Finding"), "audit"),
     **dict.fromkeys(("diff", "Change"), "diff"),
     **dict.fromkeys(("verify", "Problem"), "verify"),
+    **dict.fromkeys(("run", "Note", "Pass", "PassResult"), "passes.base"),
 }
 
 
@@ -86,8 +93,8 @@ class _Package(_ModuleType):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        if name == "build":
-            return import_module(".build", __name__)
+        if name in ("build", "passes"):
+            return import_module(f".{name}", __name__)
         home = _HOMES.get(name, "errors" if name.endswith("Error") else "graph")
         value = getattr(import_module(f".{home}", __name__), name)
         setattr(self, name, value)

@@ -5,6 +5,8 @@
     |- CorruptError          not a structurally valid flatbuffer; says at which byte and where in the model
     |- LimitError            valid, but expands beyond a budget: refused before anything is decoded
     |- EditError             a value that the schema cannot hold, or an edit that makes no sense
+    |- RefusedError          a rewriting that this model does not allow; nothing was changed
+    |- PassError             a pass that did what it must not; nothing was changed
     |- SerializeError        the graph cannot be written: an object is missing from the lists that must hold it
     |  `- LossyWriteError    writing would lose something that the file has
     |- OutputError           the output cannot be written or must not be replaced
@@ -45,6 +47,16 @@ class EditError(TFLiteKitError, ValueError):
     """A value of the wrong type, range or length for a schema field, or an edit that cannot be meant."""
 
     exit_code = 2
+
+
+class RefusedError(TFLiteKitError):
+    """A rewriting that this model does not allow, with the reason; nothing was changed."""
+
+    exit_code = 4
+
+
+class PassError(TFLiteKitError):
+    """A pass changed what it does not declare, or left the model broken; nothing was changed. A fault of the pass."""
 
 
 class SerializeError(TFLiteKitError):

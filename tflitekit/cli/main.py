@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
+from ..passes.registry import ENTRIES
+
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
@@ -34,6 +36,8 @@ COMMANDS = (
     Command("explain", "what a finding of the audit means, and what repairs it"),
     Command("io", "what to feed each input and how to read each output, with code to paste"),
     Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
+    *(Command(entry.name, entry.help) for entry in ENTRIES),
+    Command("apply", "run several passes one after the other"),
 )
 
 
@@ -95,7 +99,11 @@ class _Version(argparse.Action):
 
 
 def module_of(command: str) -> Any:
-    """The module of a command."""
+    """The module of a command, or what serves as one for a pass."""
+    if any(entry.name == command for entry in ENTRIES):
+        from .rewrite import Rewriting
+
+        return Rewriting(command)
     return import_module(f".{command}", __package__)
 
 

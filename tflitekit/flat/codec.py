@@ -21,12 +21,14 @@ from .writer import Piece, rebuild
 class Output:
     """How a model becomes bytes: by which writer (`source`, `patch` or `rebuild`), in which pieces, and what differs from the source.
 
-    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source.
+    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source. `changed` counts the bytes of the source
+    that a patch replaces; it is None for a rebuild.
     """
 
     writer: str
     pieces: list[Piece]
     changes: list[Change] | None
+    changed: int | None = None
 
     @property
     def size(self) -> int:
@@ -80,10 +82,10 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
     if model.source is not None and not rebuild_always:
         changes = diff(decode(model.source.data)[0], model)
         if not changes:
-            return Output("source", [model.source.data], changes)
+            return Output("source", [model.source.data], changes, 0)
         edits = patch.edits_for(model, changes)
         if edits is not None:
-            return Output("patch", patch.apply(model.source.data, edits), changes)
+            return Output("patch", patch.apply(model.source.data, edits), changes, sum(len(new) for _, new in edits))
     with explained(SerializeError, model):
         return Output("rebuild", rebuild(model, drop_unknown), changes)
 

@@ -11,10 +11,14 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError, OutputError
 from .container import Container
 from .verifier import IDENTIFIER
+
+if TYPE_CHECKING:
+    from ..graph import Model
 
 _SLICE = 1 << 18
 
@@ -32,6 +36,12 @@ class Source:
     def size(self) -> int:
         """Bytes of the whole file."""
         return len(self.data)
+
+    def writer_for(self, model: Model) -> str:
+        """How a model with this source would be written: `source`, `patch` or `rebuild`. Passes ask this, which may not import the codec."""
+        from .codec import encode
+
+        return encode(model).writer
 
     def check_unchanged(self) -> None:
         """OutputError if the file was modified or replaced since it was read: its mapped bytes may be a mixture."""

@@ -1,0 +1,97 @@
+"""The commands of the passes: `tflitekit set-quantization MODEL ...` and so on, made of the fields of each pass, and what they share with `apply`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..passes.options import Option, build, options_of
+from ..passes.registry import load
+from .common import add_json, add_model, put
+
+if TYPE_CHECKING:
+    from ..passes.base import Pass
+
+KEYS = (
+    "input, output (null with --dry-run), writer, changed_bytes, passes (each: pass, seconds, notes of kind, path, name, text, data), changes "
+    "(each: path, old, new), problems, findings (gone and new)"
+)
+
+
+class Rewriting:
+    """The command of one pass, with the two functions that command modules have."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options of the pass, then those of every rewriting command."""
+        cls = load(self.name)
+        parser.description = (cls.__doc__ or "").partition("\n")[0]
+        add_model(parser)
+        for option in options_of(cls):
+            add_option(parser, option)
+        add_rewriting(parser)
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Run the pass on the model and write the result."""
+        cls = load(self.name)
+        texts = {}
+        for option in options_of(cls):
+            given = getattr(arguments, option.name)
+            if given:
+                texts[option.name] = given if isinstance(given, list) else ["true"]
+        return rewrite(arguments, [build(cls, texts)], self.name)
+
+
+def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    """A flag for one option of a pass. Values stay texts until all are known; `append` shows an option that is given twice."""
+    text = option.help
+    if option.default not in (None, "", False, ()) and not option.repeated:
+        text += f" (default: {option.default})"
+    if option.repeated:
+        text += "; may be given several times"
+    text = text.replace("%", "%%")
+    if option.parse is None:
+        parser.add_argument(option.flag, action="store_true", dest=option.name, help=text)
+    elif option.choices:
+        parser.add_argument(option.flag, action="append", dest=option.name, choices=option.choices, help=text)
+    else:
+        metavar = option.metavar or option.name.rstrip("_").upper()
+        parser.add_argument(option.flag, action="append", dest=option.name, metavar=metavar, help=text)
+
+
+def add_rewriting(parser: argparse.ArgumentParser) -> None:
+    """What every rewriting command takes: where the result goes, and how it is told."""
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", metavar="OUT", help="the file to write (default: MODEL.<pass>.tflite beside the input)")
+    group.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    group.add_argument("--dry-run", action="store_true", help="write nothing; show every change")
+    add_json(parser, KEYS)
+
+
+def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -> int:
+    """Read the model, run the passes, write what came of it, and print the report."""
+    from ..flat.codec import encode, read, write
+    from ..passes.base import run
+    from ..reports.rewritten import rewritten_facts, rewritten_report
+
+    model = read(arguments.model)
+    result = run(model, *passes)
+    output = None
+    if arguments.dry_run:
+        written = encode(result.model)
+    else:
+        output = Path(arguments.output) if arguments.output else default_output(Path(arguments.model), label)
+        written = write(result.model, output, overwrite=arguments.force)
+    facts = rewritten_facts(model, result, output, written)
+    put(facts, arguments.json, lambda: rewritten_report(facts, changes=arguments.dry_run))
+    return 0
+
+
+def default_output(model: Path, label: str) -> Path:
+    """`MODEL.<label>.tflite` beside the input; a `.tflite` at the end of the input's name is not repeated."""
+    stem = model.name.removesuffix(".tflite")
+    return model.with_name(f"{stem}.{label}.tflite")

@@ -1,0 +1,127 @@
+"""Biases that keep their real values while the scales around them change.
+
+Kernels add the codes of a bias to the accumulator of input times weights, so a code means input scale x weight scale, whatever the bias's own scale
+says. When one of those scales changes, the codes must change with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RefusedError
+from ..graph import Model, Operator, QuantizationParameters, SubGraph, Tensor
+from ..quant.affine import rounded
+from ..quant.rules import RULES, BiasRule, operand
+from ..types import INTEGER_RANGES
+from .base import Notes
+from .surgery import unique_name
+
+Scales = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class BiasUse:
+    """A constant integer bias of an operator, and the scales of one code as the kernel reads it: one, or one for each channel (float32)."""
+
+    subgraph: SubGraph
+    operator: Operator
+    rule: BiasRule
+    tensor: Tensor
+    scales: Scales
+
+
+def product(operator: Operator, rule: BiasRule) -> Scales | None:
+    """Input scale x weight scale, each product rounded to float32; None where a factor has no affine scale."""
+    found: list[Any] = []
+    for name in rule.factors:
+        tensor = operand(operator, name)
+        if tensor is None or tensor.quantization is None or not len(tensor.quantization.scale):
+            return None
+        found.append(tensor.quantization.scale)
+    if len(found[0]) > 1 and len(found[1]) > 1 and len(found[0]) != len(found[1]):
+        return None
+    with np.errstate(all="ignore"):
+        scales: Scales = (found[0] * found[1] * np.float32(rule.constant_factor)).astype(np.float32)
+    return scales
+
+
+def bias_uses(model: Model) -> Iterator[BiasUse]:
+    """Every constant integer bias of an operator that has a rule for it."""
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            rule = None if operator.opcode is None else RULES.get(operator.opcode.code)
+            for one in rule.biases if rule is not None else ():
+                tensor = operator.inputs[one.operand] if one.operand < len(operator.inputs) else None
+                if tensor is not None and tensor.is_constant and tensor.type.name in ("INT32", "INT64"):
+                    scales = product(operator, one)
+                    if scales is not None:
+                        yield BiasUse(subgraph, operator, one, tensor, scales)
+
+
+class BiasKeeper:
+    """Remembers what every bias code means, so that `restore` can encode the biases again after scales have changed."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.before = list(bias_uses(model))
+
+    def restore(self, notes: Notes) -> float:
+        """Encode every bias whose scale changed; returns the largest rounding error in real values.
+
+        RefusedError if a code would not fit in its type: the scales are too small for this bias. A bias that other operators read at other scales
+        gets a tensor of its own.
+        """
+        worst = 0.0
+        for use in self.before:
+            scales = product(use.operator, use.rule)
+            if scales is None or scales.tobytes() == use.scales.tobytes():
+                continue
+            worst = max(worst, self._encode(use, scales, notes))
+        return worst
+
+    def _encode(self, use: BiasUse, scales: Scales, notes: Notes) -> float:
+        tensor = use.operator.inputs[use.rule.operand]
+        assert tensor is not None
+        codes, error = reencoded(tensor, use.scales, scales)
+        if sum(1 for other in self.before if other.tensor is tensor) > 1 or len(tensor.consumers()) > 1:
+            tensor = _own(use.subgraph, tensor)
+            use.operator.inputs[use.rule.operand] = tensor
+        tensor.quantization = QuantizationParameters(scale=scales, zero_point=np.zeros(len(scales), np.int64))
+        self.model.set_data(tensor, codes)
+        notes.changed(
+            tensor, f"bias of {use.operator.op_name} encoded again at input scale x weight scale; rounding error at most {error:.3g}",
+            max_error=error, scale=[float(s) for s in scales],
+        )  # fmt: skip
+        return error
+
+
+def reencoded(tensor: Tensor, old: Scales, new: Scales) -> tuple[npt.NDArray[Any], float]:
+    """(the codes that mean the same at scales `new` as the stored ones at `old`, the largest rounding error in real values).
+
+    Computed in float64, rounded half away from zero; the lowest code is not used, as in converters. RefusedError where a code does not fit.
+    """
+    codes = tensor.numpy()
+    real = codes.astype(np.float64) * old.astype(np.float64)
+    with np.errstate(all="ignore"):
+        wanted = rounded(real / new.astype(np.float64))
+    limit = INTEGER_RANGES[tensor.type][1]
+    bad = ~(np.abs(wanted) <= limit)
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise RefusedError(
+            f"bias {tensor.name_str!r}: {float(real.reshape(-1)[first])!r} does not fit in {tensor.type.name} at scale {float(new.min())!r} "
+            f"({int(bad.sum())} of {bad.size} values)"
+        )
+    return wanted.astype(codes.dtype), float(np.max(np.abs(wanted * new.astype(np.float64) - real), initial=0.0))
+
+
+def _own(subgraph: SubGraph, tensor: Tensor) -> Tensor:
+    """A copy of a constant tensor, on the same buffer until its data is set."""
+    made = Tensor(name=unique_name(subgraph, tensor.name or b"bias"), shape=tensor.shape, type=tensor.type, buffer=tensor.buffer)
+    made.quantization = tensor.quantization
+    return subgraph.add_tensor(made)

@@ -1,0 +1,181 @@
+"""Edits of the graph that passes share: putting operators in and out, moving readers, operator codes, names, parameters.
+
+Each keeps the graph whole: versions suit the types, signatures follow their tensors, lists keep the order of what stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._base import Table, walk
+from .._schema import BuiltinOperator, TensorType
+from ..graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor, new_options
+from ..quant.rules import RULES, required_version
+
+
+def parameters(scale: Any, zero_point: Any, axis: int = 0) -> QuantizationParameters:
+    """Fresh affine parameters: one (scale, zero point) or vectors of them along `axis`."""
+    return QuantizationParameters(scale=np.atleast_1d(scale), zero_point=np.atleast_1d(zero_point), quantized_dimension=axis)
+
+
+def same_parameters(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have equal scales (bit by bit), zero points and, where it matters, dimension."""
+    a, b = one.quantization, other.quantization
+    if a is None or b is None:
+        return a is b
+    if a.details is not None or b.details is not None:
+        return False
+    equal = a.scale.tobytes() == b.scale.tobytes() and a.zero_point.tobytes() == b.zero_point.tobytes()
+    return equal and (len(a.scale) < 2 or a.quantized_dimension == b.quantized_dimension)
+
+
+def copied_parameters(tensor: Tensor) -> QuantizationParameters | None:
+    """The parameters of a tensor as an object of its own, without details (those refer to other tensors)."""
+    q = tensor.quantization
+    if q is None:
+        return None
+    return QuantizationParameters(
+        scale=q.scale if q.has("scale") else None, zero_point=q.zero_point if q.has("zero_point") else None, min=q.min if q.has("min") else None,
+        max=q.max if q.has("max") else None, quantized_dimension=q.quantized_dimension,
+    )  # fmt: skip
+
+
+# ---- tensors ----
+
+
+def no_data(model: Model) -> Buffer:
+    """The buffer of tensors that are computed: buffer 0, or a new empty one where a file keeps data there."""
+    if not model.buffers:
+        model.buffers.append(Buffer())
+    return model.buffers[0] if not model.buffers[0].data else model.add_buffer()
+
+
+def unique_name(subgraph: SubGraph, base: str | bytes) -> bytes:
+    """`base`, or with the first number that makes it unique among the tensors of a subgraph."""
+    wanted = base.encode() if isinstance(base, str) else base
+    taken = {tensor.name for tensor in subgraph.tensors}
+    name, number = wanted, 1
+    while name in taken:
+        name, number = wanted + b"_%d" % number, number + 1
+    return name
+
+
+def tensor_like(
+    model: Model, subgraph: SubGraph, like: Tensor, suffix: str, type_: TensorType, quantization: QuantizationParameters | None
+) -> Tensor:
+    """A new computed tensor of the shape of another, named after it."""
+    made = Tensor(
+        name=unique_name(subgraph, (like.name or b"tensor") + suffix.encode()), shape=like.shape, type=type_, quantization=quantization,
+        buffer=no_data(model), shape_signature=like.shape_signature if like.has("shape_signature") else None, has_rank=like.has_rank,
+    )  # fmt: skip
+    return subgraph.add_tensor(made)
+
+
+def references(model: Model) -> Iterator[tuple[Table, str, int | None, Any]]:
+    """Everything that refers to an object: (table, attribute, position in the list or None, the object), without placeholders and None."""
+    from .._walk import reference_fields
+
+    for _, table in walk(model):
+        for field in reference_fields(type(table)):
+            value = getattr(table, field.attribute)
+            if field.kind == "vector":
+                yield from ((table, field.attribute, i, item) for i, item in enumerate(value) if item is not None)
+            elif value is not None:
+                yield table, field.attribute, None, value
+
+
+def remove_unused(model: Model, subgraph: SubGraph, candidates: Iterable[Tensor]) -> list[Tensor]:
+    """Take those of the tensors out of the subgraph that nothing refers to any more; returns them. Their buffers stay."""
+    used = {target for _, _, _, target in references(model) if isinstance(target, Tensor)}
+    gone = [tensor for tensor in dict.fromkeys(candidates) if tensor not in used]
+    dead = set(gone)
+    if dead:
+        subgraph.tensors = [tensor for tensor in subgraph.tensors if tensor not in dead]
+    return gone
+
+
+# ---- operators ----
+
+
+def operator_code(model: Model, code: BuiltinOperator, version: int) -> OperatorCode:
+    """An entry for a builtin operator of at least this version: one that is there, else a new one at the end of the list."""
+    found = [entry for entry in model.operator_codes if entry.code == code and entry.version >= version and not entry.custom_code]
+    if found:
+        return min(found, key=lambda entry: entry.version)
+    made = OperatorCode(builtin_code=code, version=version)
+    model.operator_codes.append(made)
+    return made
+
+
+def make_operator(model: Model, code: BuiltinOperator, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor | None], **options: Any) -> Operator:
+    """An operator with its options table and an operator code of the version that its types need; it is in no list yet."""
+    made = Operator(inputs=inputs, outputs=outputs)
+    made.builtin_options = new_options(code, **options)
+    made.opcode = OperatorCode(builtin_code=code)
+    made.opcode = operator_code(model, code, required_version(made, RULES[code].versions))
+    return made
+
+
+def quantize_code(source: Tensor, target: Tensor) -> BuiltinOperator:
+    """The operator that turns the values of one tensor into those of another: DEQUANTIZE to floats, else QUANTIZE."""
+    return BuiltinOperator.DEQUANTIZE if target.type in (TensorType.FLOAT32, TensorType.FLOAT16) else BuiltinOperator.QUANTIZE
+
+
+def convert(model: Model, subgraph: SubGraph, source: Tensor, target: Tensor, position: int) -> Operator:
+    """Put in the QUANTIZE or DEQUANTIZE that computes `target` from `source`, at a position of the operator list."""
+    made = make_operator(model, quantize_code(source, target), [source], [target])
+    subgraph.operators.insert(position, made)
+    return made
+
+
+def place(items: Sequence[Any], item: Any) -> int:
+    """The position of an object in a list, by identity; the length where it is not there."""
+    return next((i for i, other in enumerate(items) if other is item), len(items))
+
+
+def first_reader(subgraph: SubGraph, tensor: Tensor) -> int:
+    """The position of the first operator that reads a tensor; the number of operators if none does."""
+    return next((i for i, operator in enumerate(subgraph.operators) if any(t is tensor for t in operator.inputs)), len(subgraph.operators))
+
+
+def redirect(operators: Iterable[Operator], old: Tensor, new: Tensor) -> int:
+    """Let operators read another tensor; returns how many places changed."""
+    count = 0
+    for operator in operators:
+        for i, tensor in enumerate(operator.inputs):
+            if tensor is old:
+                operator.inputs[i] = new
+                count += 1
+    return count
+
+
+def redirect_output(operator: Operator, old: Tensor, new: Tensor) -> None:
+    """Let an operator write another tensor."""
+    operator.outputs = [new if tensor is old else tensor for tensor in operator.outputs]
+
+
+def replace_io(model: Model, subgraph: SubGraph, old: Tensor, new: Tensor, *, side: str) -> None:
+    """Put `new` in place of `old` among the inputs or outputs ("inputs", "outputs") of a subgraph and in all signatures of it."""
+    setattr(subgraph, side, [new if tensor is old else tensor for tensor in getattr(subgraph, side)])
+    for signature in model.signature_defs:
+        if signature.subgraph is subgraph:
+            for entry in getattr(signature, side):
+                if entry.tensor is old:
+                    entry.tensor = new
+
+
+def raise_versions(model: Model) -> list[tuple[OperatorCode, int]]:
+    """Raise every operator code to the version that its operators' types need; never lower one. Returns the codes with their old versions."""
+    needed: dict[OperatorCode, int] = {}
+    for operator in model.operators():
+        if operator.opcode is not None and (rule := RULES.get(operator.opcode.code)) is not None:
+            needed[operator.opcode] = max(needed.get(operator.opcode, 0), required_version(operator, rule.versions))
+    raised = []
+    for code, version in needed.items():
+        if code.version < version:
+            raised.append((code, code.version))
+            code.version = version
+    return raised

@@ -69,20 +69,26 @@ class Timing:
     def median(self, name: str) -> float:
         return statistics.median(self.times[name])
 
-    def row(self, name: str, target: float, better: str = "x faster") -> Row:
-        """Compare the first candidate (ours) with the second (the peer)."""
+    def row(self, name: str, target: float, better: str = "x faster", typical: Callable[[list[float]], float] = statistics.median) -> Row:
+        """Compare the first candidate (ours) with the second (the peer), by medians; by `min` where a busy machine must not matter."""
         ours, peer = self.times
         spread = " / ".join(f"{seconds(min(self.times[c]))}-{seconds(max(self.times[c]))}" for c in (ours, peer))
-        return Row(name, self.median(ours), self.median(peer), target, better, peer, spread)
+        return Row(name, typical(self.times[ours]), typical(self.times[peer]), target, better, peer, spread)
 
 
 def interleave(
-    candidates: dict[str, Callable[[], Any]], repeats: int = 5, *, check: Callable[..., None] | None = None, before: Callable[[], None] | None = None
+    candidates: dict[str, Callable[[], Any]],
+    repeats: int = 5,
+    *,
+    check: Callable[..., None] | None = None,
+    before: Callable[[], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
     """Time candidates in turn, A B A B, after one untimed round of which `check` gets the results, in order.
 
     `before` runs before every timed call (to remove an output file, say). Garbage is collected before each and what a call returns is dropped after
-    its time is taken, so that nobody pays for the other's objects.
+    its time is taken, so that nobody pays for the other's objects. `clock` may be
+    `time.process_time` where nothing waits for a disk: other processes then count less.
     """
     warm = []
     for candidate in candidates.values():
@@ -98,9 +104,9 @@ def interleave(
             if before:
                 before()
             gc.collect()
-            start = time.perf_counter()
+            start = clock()
             result = candidate()
-            timing.times[name].append(time.perf_counter() - start)
+            timing.times[name].append(clock() - start)
             del result
     return timing
 

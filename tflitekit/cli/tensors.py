@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from .common import add_json, add_model, add_subgraph, put
+
+if TYPE_CHECKING:
+    from ..graph import Model
+    from ..reports.facts_tensors import TensorFilter
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=("index", "name", "size", "type"), default="index", help="order of the rows")
     parser.add_argument("--channels", action="store_true", help="one line for every scale of a tensor with several")
     parser.add_argument("--exact", action="store_true", help="all digits of scales and ranges")
+    parser.add_argument(
+        "--export", metavar="FILE", help="write the parameters of the listed tensors to a new .json or .npz file, for set-quantization --from FILE"
+    )
     add_json(
         parser,
         "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape, "
@@ -42,6 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
         constant=True if arguments.constant else False if arguments.activation else None,
         subgraph=arguments.subgraph,
     )
-    facts = tensors_facts(read(arguments.model), only, arguments.sort)
+    model = read(arguments.model)
+    facts = tensors_facts(model, only, arguments.sort)
+    if arguments.export:
+        _export(model, only, arguments.export)
     put(facts, arguments.json, lambda: tensors_report(facts, arguments.channels, arguments.exact))
     return 0
+
+
+def _export(model: Model, only: TensorFilter, name: str) -> None:
+    """Write the parameters of the tensors that pass the filter to a file that is not there yet."""
+    from pathlib import Path
+
+    from ..errors import OutputError
+    from ..passes.parameters import encode_table, table
+
+    tensors = [t for n, g in enumerate(model.subgraphs) for t in g.tensors if only.subgraph in (None, n) and only(t)]
+    data = encode_table(table(model, tensors), Path(name).suffix)
+    try:
+        with open(name, "xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"{name}: {error.strerror or error}") from None

@@ -48,16 +48,19 @@ def _exact(text: str) -> float:
     try:
         if "x" in word.lower():
             return float.fromhex(word)
-        value = Fraction(word)
-        return _once(value)
+        exponent = word.lower().rpartition("e")[2] if "e" in word.lower() else "0"
+        if abs(int(exponent)) > 100:
+            raise OverflowError  # before a number of that many digits is made
+        return _once(Fraction(word))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise EditError(f"scale {text!r}: expected a number such as 0.0078125, 0x1p-7 or 1/128") from None
 
 
 def _once(value: Fraction) -> float:
     """An exact number rounded to float32 once, half to even (through float64 it would be rounded twice)."""
-    near = np.float32(float(value))
-    candidates = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
+    with np.errstate(over="ignore", under="ignore"):
+        near = np.float32(float(value))
+        candidates = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
     finite = [c for c in candidates if np.isfinite(c)]
     if not finite:
         raise OverflowError

@@ -61,10 +61,9 @@ def _once(value: Fraction) -> float:
     with np.errstate(over="ignore", under="ignore"):
         near = np.float32(float(value))
         candidates = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
-    finite = [c for c in candidates if np.isfinite(c)]
-    if not finite:
+    if not np.isfinite(near):
         raise OverflowError
-    return float(min(finite, key=lambda c: (abs(Fraction(float(c)) - value), int(c.view(np.uint32)) & 1)))
+    return float(min((c for c in candidates if np.isfinite(c)), key=lambda c: (abs(Fraction(float(c)) - value), int(c.view(np.uint32)) & 1)))
 
 
 def parse_zero_points(text: str) -> tuple[int, ...] | None:

@@ -31,7 +31,7 @@ if _TYPE_CHECKING:
         TFLiteKitError,
     )
     from .flat.codec import parse, read, serialize, write
-    from .flat.metadata import read_metadata
+    from .flat.metadata import read_metadata, write_metadata
     from .graph import (
         Buffer,
         ExternalBuffer,
@@ -53,7 +53,7 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 (grouped by use)
     # reading and writing
-    "read", "parse", "write", "serialize", "read_metadata",
+    "read", "parse", "write", "serialize", "read_metadata", "write_metadata",
     # looking at models
     "audit", "diff", "verify", "Audit", "Change", "Finding", "Problem",
     # rewriting models
@@ -71,7 +71,7 @@ __all__ = [  # noqa: RUF022 (grouped by use)
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
 _HOMES = {
     **dict.fromkeys(("read", "parse", "write", "serialize"), "flat.codec"),
-    "read_metadata": "flat.metadata",
+    **dict.fromkeys(("read_metadata", "write_metadata"), "flat.metadata"),
     **dict.fromkeys(("audit", "Audit", "Finding"), "audit"),
     **dict.fromkeys(("diff", "Change"), "diff"),
     **dict.fromkeys(("verify", "Problem"), "verify"),

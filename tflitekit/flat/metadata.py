@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .._base import Dangling
 from .._metadata_schema import ModelMetadata
-from ..errors import CorruptError, TFLiteKitError
+from ..errors import CorruptError, LimitError, TFLiteKitError
 from ..graph import Metadata, Model
+from .nested import encode_nested
 from .reader import decode_nested
 
 ENTRY = b"TFLITE_METADATA"
@@ -36,3 +37,30 @@ def read_metadata(model: Model) -> ModelMetadata | None:
         raise
     assert isinstance(found, ModelMetadata)
     return found
+
+
+def write_metadata(model: Model, metadata: ModelMetadata) -> bool:
+    """Store TFLite Metadata in the model; returns whether that changed anything.
+
+    The entry TFLITE_METADATA is made where there is none, and gets a buffer of its own where its buffer serves others too. Bytes that say the same
+    already are left as they are. LossyWriteError if the metadata, or what it replaces, has fields or union members newer than the schema.
+    """
+    data = encode_nested(metadata, IDENTIFIER)
+    entry = metadata_entry(model)
+    if entry is None:
+        model.metadata.append(Metadata(name=ENTRY, buffer=model.add_buffer(data)))
+        return True
+    try:
+        stored = read_metadata(model)
+    except (CorruptError, LimitError):  # nothing that could be lost
+        stored = None
+    if stored is not None and encode_nested(stored, IDENTIFIER) == data:
+        return False
+    buffer = entry.buffer
+    users = sum(1 for tensor in model.tensors() if tensor.buffer is buffer) + sum(1 for other in model.metadata if other.buffer is buffer)
+    own = buffer in model.buffers[1:] and users + model.metadata_buffer.count(buffer) == 1
+    if own and buffer is not None:
+        buffer.data = memoryview(data)
+    else:
+        entry.buffer = model.add_buffer(data)
+    return True

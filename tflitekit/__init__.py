@@ -15,7 +15,8 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from . import build as build
     from . import passes as passes
-    from .audit import Audit, Finding, audit
+    from ._audit import audit
+    from .audit import Audit, Finding
     from .diff import Change, diff
     from .errors import (
         CorruptError,
@@ -72,7 +73,8 @@ __all__ = [  # noqa: RUF022 (grouped by use)
 _HOMES = {
     **dict.fromkeys(("read", "parse", "write", "serialize"), "flat.codec"),
     **dict.fromkeys(("read_metadata", "write_metadata"), "flat.metadata"),
-    **dict.fromkeys(("audit", "Audit", "Finding"), "audit"),
+    "audit": "_audit",
+    **dict.fromkeys(("Audit", "Finding"), "audit"),
     **dict.fromkeys(("diff", "Change"), "diff"),
     **dict.fromkeys(("verify", "Problem"), "verify"),
     **dict.fromkeys(("run", "Note", "Pass", "PassResult"), "passes.base"),
@@ -81,12 +83,11 @@ _HOMES = {
 
 
 class _Package(_ModuleType):
-    """The package with lazy names. `diff` and `verify` are functions here and also modules: importing the module must not hide the function."""
+    """The package with lazy names. `audit`, `diff` and `verify` are functions here and also modules: importing one must not hide the function."""
 
     def __setattr__(self, name: str, value: _Any) -> None:
-        if isinstance(value, _ModuleType) and name in _HOMES:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
+        if not (isinstance(value, _ModuleType) and name in _HOMES):
+            super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> _Any:
         if name not in __all__:

@@ -333,11 +333,12 @@ def signatures(facts: Facts) -> Iterator[Problem]:
             yield Problem("warning", "signature-key", f"{path}.signature_key", "", f"a second signature '{printable(key)}': callers get the first")
         seen.add(key or b"")
         if signature.subgraph in facts.scope_of and signature.subgraph is not None:
-            yield from _signature_side(f"{path}.inputs", "inputs", signature.inputs, signature.subgraph.inputs)
-            yield from _signature_side(f"{path}.outputs", "outputs", signature.outputs, signature.subgraph.outputs)
+            yield from signature_side(f"{path}.inputs", "inputs", signature.inputs, signature.subgraph.inputs)
+            yield from signature_side(f"{path}.outputs", "outputs", signature.outputs, signature.subgraph.outputs)
 
 
-def _signature_side(path: str, side: str, maps: list[TensorMap], tensors: list[Any]) -> Iterator[Problem]:
+def signature_side(path: str, side: str, maps: list[TensorMap], tensors: list[Any]) -> Iterator[Problem]:
+    """The `inputs` or `outputs` of a signature against those of its subgraph."""
     names: set[bytes | None] = set()
     for index, entry in enumerate(maps):
         where = f"{path}[{index}]"

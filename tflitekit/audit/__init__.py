@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._metadata_schema import ModelMetadata
 from .._walk import collector_paused
 from ..graph import Model
+from ..quant.rules import Runtime
 from .codes import CODES, Code
 from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene
 from .scheme import SCHEMES, Island, Scheme, Share, classify
@@ -39,13 +41,20 @@ class Audit:
         return self.verdict.islands
 
 
-def audit(model: Model, codes: Sequence[str] = ()) -> Audit:
-    """Audit a model. `codes` restricts the findings to these codes. Weights are not read, except for what a check needs of single small tensors."""
-    from .checks import CHECKS
+def audit(
+    model: Model, codes: Sequence[str] = (), metadata: ModelMetadata | None = None, problem: str | None = None, *, runtime: Runtime | None = None
+) -> Audit:
+    """Audit a model. `codes` restricts the findings to these codes. Weights are not read, except for what a check needs of single small tensors.
+
+    `metadata` and `problem` are what `flat.metadata.metadata_or_problem` gives, for findings about what the metadata states; `tflitekit.audit` gets
+    them by itself. `runtime` adds the findings that are only made for a runtime that is asked for.
+    """
+    from .checks import CHECKS, ON_REQUEST
 
     with collector_paused():
         verdict = classify(model)
-        scene = Scene(model, verdict)
-        found = [finding for check in CHECKS for finding in check(scene) if not codes or finding.code in codes]
+        scene = Scene(model, verdict, metadata, problem)
+        checks = (*CHECKS, *ON_REQUEST.get(runtime, ()))
+        found = [finding for check in checks for finding in check(scene) if not codes or finding.code in codes]
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
     return Audit(verdict, tuple(found))

@@ -128,6 +128,14 @@ CODES: dict[str, Code] = {
             "Nothing in the file tells the real ranges. Convert again with a representative dataset.",
         ),
         Code(
+            "Q502", "input quantized for numbers that no usual preprocessing of images gives",
+            "The scale and zero point of an input say which numbers it expects: std = 1 / scale and mean = zero point. Usual preprocessings "
+            "give a few well-known pairs. Another pair may be right, but mostly comes from representative data that were not normalized, or "
+            "from mean and std in the wrong units.",
+            "Look up how the model was trained. If the numbers in the file are wrong, set-input-stats states other ones and adapts what depends "
+            "on them.",
+        ),
+        Code(
             "Q601", "hybrid operator, which TensorFlow Lite Micro does not have",
             "Float activations with integer weights are computed by kernels that TensorFlow Lite Micro lacks.",
             "Dequantize the weights to make it float; for integers, convert again with a representative dataset.",
@@ -142,6 +150,88 @@ CODES: dict[str, Code] = {
             "Q702", "operator version that no known runtime has",
             "The resolver has no kernel of this version, and refuses the model.",
             "A newer runtime may know it; nothing can be lowered safely.",
+        ),
+        Code(
+            "Q703", "min_runtime_version is older than the operators",
+            "The metadata entry min_runtime_version tells applications which TFLite version is new enough. The operator named here, or what its "
+            "types need, came later. Tools that edit models often leave the entry of the float model.",
+            "None of the passes writes it: nothing that executes the model reads it. Whoever ships by it has to look at the version that is "
+            "expected here.",
+        ),
+        Code(
+            "Q801", "codes that are dequantized and quantized again",
+            "DEQUANTIZE followed by QUANTIZE goes from codes to codes through floats. With equal types and parameters it changes nothing; "
+            "otherwise one QUANTIZE does the same, without the floats, and accelerators for integers need not stop there.",
+            "None of the passes removes operators that compute. Converting again with a converter that folds such pairs does.",
+        ),
+        Code(
+            "Q802", "floats that are quantized and dequantized at once",
+            "QUANTIZE followed by DEQUANTIZE rounds floats and gives floats: the mark of quantization that was simulated in training and never "
+            "carried out for the operators around it. It costs accuracy and time and gains nothing.",
+            "None of the passes removes operators that compute. Convert again with a converter that gives the operators around it an integer "
+            "form.",
+        ),
+        Code(
+            "Q803", "two QUANTIZE operators in a row",
+            "The second rounds again what the first has rounded. One QUANTIZE from the first type to the last gives the same but for that "
+            "rounding. At an input it is what is left of a converter that changed the type of the interface.",
+            "set-io-dtype, where they are at an input or output: it makes one of both. Elsewhere none of the passes removes operators that "
+            "compute.",
+        ),
+        Code(
+            "Q804", "tensor that is dequantized twice",
+            "Two DEQUANTIZE operators expand the same codes into two equal float tensors: time and memory spent twice.",
+            "None of the passes merges operators; the values are right.",
+        ),
+        Code(
+            "Q805", "DEQUANTIZE, CAST, QUANTIZE",
+            "Codes become floats, floats become another plain type, and that is quantized again: a tail that converters leave where the "
+            "original model changed the type of its output. CAST drops fractions, so what comes out is coarser than the codes that went in.",
+            "None of the passes removes operators that compute. Leave the CAST out of the original model, or cut the graph in front of the "
+            "tail.",
+        ),
+        Code(
+            "Q806", "simulated quantization that was never carried out",
+            "FAKE_QUANT rounds floats as quantization would, and leaves them floats. A model that was trained with it is meant to be converted "
+            "to integers; as long as the operators are there, it was not.",
+            "Convert again from the original model: their ranges are what integer activations need, and nothing else has to be measured.",
+        ),
+        Code(
+            "Q901", "signature that contradicts its subgraph",
+            "Callers by signature exchange the tensors that the signature names, callers by position the inputs and outputs of the subgraph. A "
+            "tensor of the signature that is not among those cannot be fed or is not kept, and one that the signature leaves out is never fed.",
+            "Nothing: which of the two was meant is not in the file. Edit signature_defs in Python, and write the model.",
+        ),
+        Code(
+            "Q902", "metadata for another number of inputs or outputs",
+            "TFLite Metadata describe inputs and outputs by their position. With another number of them, descriptions belong to other tensors "
+            "than they were written for.",
+            "Nothing: which description belongs to which tensor is not in the file. Write the metadata again.",
+        ),
+        Code(
+            "Q903", "normalization in the metadata that the input cannot hold",
+            "The metadata tell libraries to feed (byte - mean) / std. The input's scale and zero point say which numbers it holds. Where these "
+            "are other ones, libraries clip most of an image or use a small part of the codes.",
+            "set-input-stats makes the input hold what the metadata state, if that is what the model was trained on; else the metadata have to "
+            "be corrected.",
+        ),
+        Code(
+            "Q904", "normalization in the metadata that cannot be applied",
+            "A mean or std is missing, there are their number is not that of the channels, or std is 0. Libraries refuse the model or divide by "
+            "zero.",
+            "Nothing: the right numbers are not in the file. Write the metadata again.",
+        ),
+        Code(
+            "Q905", "image input of floats without normalization in the metadata",
+            "The metadata call the input an image, and its type is FLOAT32. The Task Library refuses such a model unless the metadata state a "
+            "normalization: it cannot know which floats the pixels become.",
+            "Nothing: the right numbers are not in the file. Write the metadata again, with the mean and std that the model was trained with.",
+        ),
+        Code(
+            "Q906", "TFLite Metadata that cannot be read",
+            "The entry TFLITE_METADATA has no data, or its bytes are no flatbuffer of that format. Libraries take the model for one without "
+            "metadata, or refuse it.",
+            "Nothing: what it said is not in the file. Write the metadata again.",
         ),
     )
 }  # fmt: skip

@@ -12,6 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from .._metadata_schema import ModelMetadata
 from .._schema import TensorType
 from ..graph import Model, Operator, SubGraph, Tensor
 from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime, operand
@@ -63,10 +64,10 @@ class Finding:
 
 
 class Scene:
-    """What checks look at: the model, its scheme, and for each operator its rule and operands by role."""
+    """What checks look at: the model, its scheme, its metadata or why they cannot be read, and operators with their rules."""
 
-    def __init__(self, model: Model, scheme: Scheme) -> None:
-        self.model, self.scheme = model, scheme
+    def __init__(self, model: Model, scheme: Scheme, metadata: ModelMetadata | None = None, problem: str | None = None) -> None:
+        self.model, self.scheme, self.metadata, self.problem = model, scheme, metadata, problem
         self._steps = [Step(self, run, run.rule) for run in scheme.executions if run.rule is not None]
 
     @cached_property

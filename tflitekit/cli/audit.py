@@ -65,7 +65,7 @@ def _runtime(name: str | None) -> Runtime | None:
 
 def _audit_all(paths: Sequence[str], runtime: Runtime | None, required: Requirement | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The facts of every file, and the path and message of those that cannot be read. A single one that cannot is an exception, as elsewhere."""
-    from ..audit import audit
+    from .._audit import audit
     from ..errors import TFLiteKitError
     from ..flat.codec import read
     from ..reports.facts_audit import audit_facts
@@ -81,7 +81,7 @@ def _audit_all(paths: Sequence[str], runtime: Runtime | None, required: Requirem
             print_error(str(error))
             unreadable.append({"path": path, "message": str(error)})
             continue
-        models.append(audit_facts(model, audit(model), runtime, required))
+        models.append(audit_facts(model, audit(model, runtime=runtime), runtime, required))
     return models, unreadable
 
 

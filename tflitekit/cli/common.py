@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .._metadata_schema import ModelMetadata
-    from ..graph import Model
     from ..reports.report import Report
 
 
@@ -39,14 +37,3 @@ def put(facts: dict[str, Any], as_json: bool, report: Callable[[], Report]) -> N
     from ..reports.render import show
 
     show(report())
-
-
-def metadata_of(model: Model) -> tuple[ModelMetadata | None, str | None]:
-    """(the TFLite Metadata or None, why it cannot be read or None): a model with damaged metadata still gets its report."""
-    from ..errors import TFLiteKitError
-    from ..flat.metadata import read_metadata
-
-    try:
-        return read_metadata(model), None
-    except TFLiteKitError as error:
-        return None, str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .common import add_json, add_model, metadata_of, put
+from .common import add_json, add_model, put
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what to feed each input and how to read each output."""
     from ..errors import EditError
     from ..flat.codec import read
+    from ..flat.metadata import metadata_or_problem
     from ..reports.facts_io import io_facts
     from ..reports.io import code_text, io_report
 
     if arguments.code and arguments.json:
         raise EditError("--code and --json exclude each other; --json holds the code, too")
     model = read(arguments.model)
-    facts = io_facts(model, *metadata_of(model))
+    facts = io_facts(model, *metadata_or_problem(model))
     if arguments.code:
         text = code_text(facts, arguments.code)
         sys.stdout.write(text + "\n" if text else "")

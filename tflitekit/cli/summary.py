@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_json, add_model, metadata_of, put
+from .common import add_json, add_model, put
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the overview of a model."""
     from ..flat.codec import read
+    from ..flat.metadata import metadata_or_problem
     from ..reports.facts_summary import summary_facts
     from ..reports.summary import summary_report
 
     model = read(arguments.model)
-    facts = summary_facts(model, *metadata_of(model))
+    facts = summary_facts(model, *metadata_or_problem(model))
     put(facts, arguments.json, lambda: summary_report(facts))
     return 0

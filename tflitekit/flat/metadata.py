@@ -64,3 +64,11 @@ def write_metadata(model: Model, metadata: ModelMetadata) -> bool:
     else:
         entry.buffer = model.add_buffer(data)
     return True
+
+
+def metadata_or_problem(model: Model) -> tuple[ModelMetadata | None, str | None]:
+    """(the TFLite Metadata or None, why it cannot be read or None): a model with damaged metadata still gets its report."""
+    try:
+        return read_metadata(model), None
+    except TFLiteKitError as error:
+        return None, str(error)

@@ -77,6 +77,13 @@ class Agreement:
             return "contradicts"
         return "bytes" if self.deviation is not None and self.deviation <= 1 else "fits"
 
+    def contradiction(self, affine: Affine, normalization: Normalization) -> str:
+        """In words, both ranges and what is lost."""
+        low, high = affine.range()
+        least, most = normalization.range()
+        lost = f"{self.clipped} of the 256 bytes are clipped" if self.clipped else f"only {self.share:.0%} of that is used"
+        return f"normalized bytes go from {least:.6g} to {most:.6g}, the tensor from {low:.6g} to {high:.6g}: {lost}"
+
 
 def agreement(affine: Affine, normalization: Normalization) -> Agreement:
     """Normalize and quantize every image byte. The normalization must have no `problem`."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
 from ..audit import SEVERITIES, Audit, Finding, Scheme
+from ..audit.ends import affine_of
 from ..audit.execution import FLOAT, FLOAT16, Execution, is_code, stored_bytes
 from ..audit.scheme import FLOAT16_WEIGHTS, FLOAT32, NO_WEIGHTS, Crossing, Island
 from ..graph import Model, Tensor
-from ..quant.affine import Affine
 from ..quant.preprocessing import recognise
 from ..quant.rules.model import Runtime
 from .audit_words import MODE_TEXTS, Placeholder, next_texts, sentence, why_texts
@@ -123,21 +122,6 @@ def _end(side: str, tensor: Tensor, places: Places) -> Facts:
     if matches:
         facts["preprocessing"] = {"name": matches[0].preprocessing.name, "formula": matches[0].preprocessing.formula}
     return facts
-
-
-def affine_of(tensor: Tensor) -> Affine | None:
-    """The parameters of a tensor of codes; None if it has not exactly one scale, or they make no range."""
-    quantization = tensor.quantization
-    if not is_code(tensor) or quantization is None or len(quantization.scale) != 1 or len(quantization.zero_point) > 1:
-        return None
-    zero_point = int(quantization.zero_point[0]) if len(quantization.zero_point) else 0
-    scale = float(quantization.scale[0])
-    if not (math.isfinite(scale) and scale > 0):
-        return None
-    try:
-        return Affine(quantization.scale[0], zero_point, tensor.type)
-    except ValueError:
-        return None
 
 
 def _coverage(verdict: Scheme) -> list[Facts]:

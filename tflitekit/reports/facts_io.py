@@ -8,18 +8,18 @@ from .. import types
 from .._base import Dangling
 from .._metadata_schema import ModelMetadata, TensorMetadata
 from .._schema import TensorType
+from ..audit.ends import count_problems, declares_image, described, is_image, normalization_options
 from ..errors import EditError
 from ..graph import Model, SubGraph, Tensor
 from ..quant import snippets
 from ..quant.affine import Affine, MeanStd
 from ..quant.normalization import Normalization, agreement, byte_rule
 from ..quant.preprocessing import IMAGE, SAMPLES, Match, Preprocessing, recognise
-from .facts_metadata import count_problems, declares_image, described, metadata_facts, normalization_options, tensor_metadata_facts
+from .facts_metadata import metadata_facts, tensor_metadata_facts
 from .facts_tensors import is_quantized, tensor_facts
 from .stats import match_facts
 from .values import Facts, Places, file_facts
 
-IMAGE_CHANNELS = (1, 3, 4)
 _CONTRACT = (
     "tensor", "range", "mean_std", "unusable", "recognised", "image_bytes", "inside", "metadata", "normalization", "code",
 )  # fmt: skip
@@ -47,7 +47,7 @@ def io_facts(model: Model, metadata: ModelMetadata | None = None, problem: str |
     return {
         "file": file_facts(model),
         "metadata": None if metadata is None else metadata_facts(metadata),
-        "problems": problems if metadata is None else problems + count_problems(model, metadata),
+        "problems": problems if metadata is None else problems + [problem.message for problem in count_problems(model, metadata)],
         "interfaces": interfaces,
     }
 
@@ -145,15 +145,6 @@ class _Contracts:
         return {"function": name, "numpy": numpy, "c": c}
 
 
-def is_image(tensor: Tensor, about: TensorMetadata | None) -> bool:
-    """Whether an input is an image: by the metadata, else by its shape (1, 3 or 4 channels last, of several rows and columns)."""
-    declared = declares_image(about)
-    if declared is not None:
-        return declared
-    shape = tuple(tensor.shape)
-    return len(shape) in (3, 4) and shape[-1] in IMAGE_CHANNELS and min(shape[-3:-1]) > 1
-
-
 def _inside(side: str, subgraph: SubGraph | None, tensor: Tensor) -> Facts | None:
     """The quantized tensor that the graph makes of a float input, or makes a float output of."""
     if subgraph is None or isinstance(subgraph, Dangling):
@@ -216,7 +207,5 @@ def _check(tensor: Tensor, affine: Affine | None, about: TensorMetadata | None) 
     found = agreement(affine, stated)
     facts |= {name: getattr(found, name) for name in ("verdict", *_CHECK[4:])}
     if found.verdict == "contradicts":
-        low, high = affine.range()
-        lost = f"{found.clipped} of the 256 bytes are clipped" if found.clipped else f"only {found.share:.0%} of that is used"
-        facts["reason"] = f"normalized bytes go from {facts['min']:.6g} to {facts['max']:.6g}, the tensor from {low:.6g} to {high:.6g}: {lost}"
+        facts["reason"] = found.contradiction(affine, stated)
     return facts

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .. import types
-from .._base import Dangling
-from .._metadata_schema import ImageProperties, ModelMetadata, NormalizationOptions, ScoreThresholdingOptions, TensorMetadata
-from ..graph import Model, SubGraph, Tensor
+from .._metadata_schema import ModelMetadata, NormalizationOptions, ScoreThresholdingOptions, TensorMetadata
+from ..audit.ends import normalization_options
 from .values import Facts, vector
 
 
@@ -20,49 +19,9 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else types.text(value)
 
 
-def count_problems(model: Model, metadata: ModelMetadata) -> list[str]:
-    """Where the metadata describes another number of inputs or outputs than there are; they are matched by position."""
-    found = []
-    for number, (about, subgraph) in enumerate(zip(metadata.subgraph_metadata, model.subgraphs, strict=False)):
-        for side, listed, actual in (
-            ("input", about.input_tensor_metadata, subgraph.inputs),
-            ("output", about.output_tensor_metadata, subgraph.outputs),
-        ):
-            if listed and len(listed) != len(actual):
-                found.append(f"the metadata describes {len(listed)} {side}(s) of subgraph {number}, which has {len(actual)}")
-    return found
-
-
-def described(model: Model, metadata: ModelMetadata | None, subgraph: SubGraph | None, side: str, tensor: Tensor) -> TensorMetadata | None:
-    """What the metadata says of a tensor that is an `input` or `output` of a subgraph, by its position there."""
-    if metadata is None or subgraph is None or isinstance(subgraph, Dangling) or subgraph not in model.subgraphs:
-        return None
-    number = model.subgraphs.index(subgraph)
-    if number >= len(metadata.subgraph_metadata):
-        return None
-    about = metadata.subgraph_metadata[number]
-    listed = about.input_tensor_metadata if side == "input" else about.output_tensor_metadata
-    tensors = subgraph.inputs if side == "input" else subgraph.outputs
-    position = next((i for i, t in enumerate(tensors) if t is tensor), None)
-    return listed[position] if position is not None and position < len(listed) else None
-
-
-def normalization_options(about: TensorMetadata | None) -> NormalizationOptions | None:
-    """The first normalization among the process units; None without."""
-    units = [] if about is None else [unit.options for unit in about.process_units]
-    return next((options for options in units if isinstance(options, NormalizationOptions)), None)
-
-
 def normalization_facts(options: NormalizationOptions | None) -> Facts | None:
     """`mean` and `std`, lists of numbers; null without."""
     return None if options is None else {"mean": vector(options.mean), "std": vector(options.std)}
-
-
-def declares_image(about: TensorMetadata | None) -> bool | None:
-    """Whether the metadata says that the tensor is an image; None where it does not say what it is."""
-    if about is None or about.content is None or about.content.content_properties is None:
-        return None
-    return isinstance(about.content.content_properties, ImageProperties)
 
 
 def tensor_metadata_facts(about: TensorMetadata) -> Facts:

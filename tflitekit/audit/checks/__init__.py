@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from ...quant.rules import Runtime
 from ..findings import Check
 from .activations import invalid_parameters
 from .bias import biases
+from .ends import inputs
 from .load import load_rules
 from .operands import missing_parameters, operand_types
 from .parameters import fixed_outputs, shared_parameters
 from .placeholder import placeholder_ranges
+from .runtime_version import runtime_version
+from .signatures import signatures
+from .structure import conversions, simulated
 from .versions import hybrid_operators, versions
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
     load_rules, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
-    hybrid_operators, versions,
+    inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
 )  # fmt: skip
+
+# Checks for a runtime that few models are meant for: made only where it is asked for.
+ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {}

@@ -1,0 +1,84 @@
+"""Conversions that are not needed: pairs and chains of QUANTIZE, DEQUANTIZE and CAST, and simulated quantization that was never carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..._schema import BuiltinOperator, TensorType
+from ...graph import Tensor
+from ..execution import BOUNDARY, WEIGHT_DEQUANTIZE, Execution
+from ..findings import INFO, WARNING, Finding, Scene
+from .parameters import parameters
+
+_QUANTIZE, _DEQUANTIZE, _CAST = BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE, BuiltinOperator.CAST
+_CONVERT = frozenset({BOUNDARY, WEIGHT_DEQUANTIZE})
+
+
+def conversions(scene: Scene) -> Iterator[Finding]:
+    """Q801 to Q805: conversions that undo or follow each other."""
+    converting = [run for run in scene.scheme.executions if run.mode in _CONVERT and run.rule is not None]
+    if len(converting) < 2:
+        return
+    casts = [run for run in scene.scheme.executions if run.rule is not None and run.rule.operator == _CAST]
+    makers = {tensor: run for run in (*converting, *casts) for tensor in run.operator.outputs[:1] if tensor is not None}
+    first: dict[Tensor, Execution] = {}
+    for run in converting:
+        source = run.operator.inputs[0] if run.operator.inputs else None
+        if source is None or not run.operator.outputs or run.operator.outputs[0] is None:
+            continue
+        if run.operator.opcode is not None and run.operator.opcode.code == _DEQUANTIZE:
+            earlier = first.setdefault(source, run)
+            if earlier is not run:
+                yield _about(scene, "Q804", source, run, f"dequantized by operators {earlier.index} and {run.index}", 2, 1)
+        maker = makers.get(source)
+        if maker is not None:
+            yield from _pair(scene, maker, run, source, makers)
+
+
+def _pair(scene: Scene, maker: Execution, run: Execution, between: Tensor, makers: dict[Tensor, Execution]) -> Iterator[Finding]:
+    """What two conversions in a row are, `between` being what the first gives to the second."""
+    start, end = maker.operator.inputs[0] if maker.operator.inputs else None, run.operator.outputs[0]
+    if start is None or end is None:
+        return
+    kinds = _code(maker), _code(run)
+    steps = f"{maker.operator.op_name} {maker.index}, {run.operator.op_name} {run.index}"
+    if kinds == (_DEQUANTIZE, _QUANTIZE):
+        what = "back to the same codes" if start.type == end.type and parameters(start) == parameters(end) else "which one QUANTIZE does"
+        message = f"{_shown(start)} to FLOAT32 to {_shown(end)}, {what} ({steps})"
+        yield _about(scene, "Q801", between, run, message, f"{_shown(start)} to {_shown(end)} by way of FLOAT32", "at most one QUANTIZE")
+    elif kinds == (_QUANTIZE, _DEQUANTIZE) and not between.is_constant:
+        yield _about(scene, "Q802", between, run, f"FLOAT32 to {_shown(between)} and back ({steps})", _shown(between), "FLOAT32 throughout")
+    elif kinds == (_QUANTIZE, _QUANTIZE):
+        message = f"{_shown(start)} to {_shown(between)} to {_shown(end)} ({steps})"
+        yield _about(scene, "Q803", between, run, message, 2, 1)
+    elif kinds == (_CAST, _QUANTIZE):
+        before = makers.get(start)
+        if before is not None and _code(before) == _DEQUANTIZE:
+            message = f"DEQUANTIZE {before.index}, {steps}: codes to floats to {between.type.name} to codes"
+            yield _about(scene, "Q805", between, run, message, 3, 1)
+
+
+def _code(run: Execution) -> BuiltinOperator | None:
+    return run.operator.opcode.code if run.operator.opcode is not None else None
+
+
+def _shown(tensor: Tensor) -> str:
+    stored = parameters(tensor)
+    return tensor.type.name if stored is None or tensor.type == TensorType.FLOAT32 else f"{tensor.type.name} {stored}"
+
+
+def _about(scene: Scene, code: str, tensor: Tensor, run: Execution, message: str, found: object, expected: object) -> Finding:
+    return scene.finding(code, tensor, message, INFO, found=found, expected=expected, operator=run.path)
+
+
+def simulated(scene: Scene) -> Iterator[Finding]:
+    """Q806: FAKE_QUANT operators, once per model."""
+    if not any(code.code == BuiltinOperator.FAKE_QUANT for code in scene.model.operator_codes):
+        return
+    runs = [run for run in scene.scheme.executions if _code(run) == BuiltinOperator.FAKE_QUANT]
+    tensor = next((t for run in runs for t in run.operator.outputs if t is not None), None)
+    if tensor is not None:
+        options = runs[0].operator.options
+        bits, low, high = (getattr(options, name, 0) for name in ("num_bits", "min", "max"))
+        message = f"{len(runs)} FAKE_QUANT operators round floats to floats; the first simulates {bits} bits in [{low!r}, {high!r}]"
+        yield scene.finding("Q806", tensor, message, WARNING, found=len(runs), expected=0, operator=runs[0].path)

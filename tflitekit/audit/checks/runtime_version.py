@@ -8,7 +8,8 @@ from functools import cache
 
 from ..._base import Dangling
 from ...graph import Model
-from ...quant.rules import required_version
+from ...quant.rules import Need, first_met, needs_of_types
+from ..execution import Kind
 from ..findings import INFO, Finding, Scene
 
 ENTRY = b"min_runtime_version"
@@ -40,12 +41,16 @@ def runtime_version(scene: Scene) -> Iterator[Finding]:
             yield Finding("Q703", INFO, path, "", f"min_runtime_version is {stated!r}, which is no version", found=stated, expected="such as 2.3.0")
         return
     limit = as_numbers(stated)
+    needs: dict[Kind, tuple[Need, ...]] = {}
     needed, operator, where, source = "", "", "", ""
     for step in scene.steps():
         code, known = step.operator.opcode, step.rule.versions
         if code is None or not known.minimum_runtime or as_numbers(known.minimum_runtime[-1]) <= limit:
             continue
-        version = max(code.version, required_version(step.operator, known))
+        kind = step.run.kind
+        if kind not in needs:
+            needs[kind] = needs_of_types(step.operator, known)
+        version = max(code.version, first_met(step.operator, needs[kind]))
         since = known.runtime_for(version)
         if since is not None and as_numbers(since) > limit:
             needed, operator, where, source, limit = since, f"{code.op_name} version {version}", step.path, known.source, as_numbers(since)

@@ -8,7 +8,6 @@ from ..._schema import BuiltinOperator, TensorType
 from ...graph import Tensor
 from ..execution import BOUNDARY, WEIGHT_DEQUANTIZE, Execution
 from ..findings import INFO, WARNING, Finding, Scene
-from .parameters import parameters
 
 _QUANTIZE, _DEQUANTIZE, _CAST = BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE, BuiltinOperator.CAST
 _CONVERT = frozenset({BOUNDARY, WEIGHT_DEQUANTIZE})
@@ -41,16 +40,16 @@ def _pair(scene: Scene, maker: Execution, run: Execution, between: Tensor, maker
     if start is None or end is None:
         return
     kinds = _code(maker), _code(run)
+    first, middle, last = (_shown(scene, tensor) for tensor in (start, between, end))
     steps = f"{maker.operator.op_name} {maker.index}, {run.operator.op_name} {run.index}"
     if kinds == (_DEQUANTIZE, _QUANTIZE):
-        what = "back to the same codes" if start.type == end.type and parameters(start) == parameters(end) else "which one QUANTIZE does"
-        message = f"{_shown(start)} to FLOAT32 to {_shown(end)}, {what} ({steps})"
-        yield _about(scene, "Q801", between, run, message, f"{_shown(start)} to {_shown(end)} by way of FLOAT32", "at most one QUANTIZE")
+        what = "back to the same codes" if first == last else "which one QUANTIZE does"
+        message = f"{first} to FLOAT32 to {last}, {what} ({steps})"
+        yield _about(scene, "Q801", between, run, message, f"{first} to {last} by way of FLOAT32", "at most one QUANTIZE")
     elif kinds == (_QUANTIZE, _DEQUANTIZE) and not between.is_constant:
-        yield _about(scene, "Q802", between, run, f"FLOAT32 to {_shown(between)} and back ({steps})", _shown(between), "FLOAT32 throughout")
+        yield _about(scene, "Q802", between, run, f"FLOAT32 to {middle} and back ({steps})", middle, "FLOAT32 throughout")
     elif kinds == (_QUANTIZE, _QUANTIZE):
-        message = f"{_shown(start)} to {_shown(between)} to {_shown(end)} ({steps})"
-        yield _about(scene, "Q803", between, run, message, 2, 1)
+        yield _about(scene, "Q803", between, run, f"{first} to {middle} to {last} ({steps})", 2, 1)
     elif kinds == (_CAST, _QUANTIZE):
         before = makers.get(start)
         if before is not None and _code(before) == _DEQUANTIZE:
@@ -62,8 +61,8 @@ def _code(run: Execution) -> BuiltinOperator | None:
     return run.operator.opcode.code if run.operator.opcode is not None else None
 
 
-def _shown(tensor: Tensor) -> str:
-    stored = parameters(tensor)
+def _shown(scene: Scene, tensor: Tensor) -> str:
+    stored = scene.parameters.get(tensor)
     return tensor.type.name if stored is None or tensor.type == TensorType.FLOAT32 else f"{tensor.type.name} {stored}"
 
 

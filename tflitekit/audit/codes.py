@@ -141,6 +141,33 @@ CODES: dict[str, Code] = {
             "Dequantize the weights to make it float; for integers, convert again with a representative dataset.",
         ),
         Code(
+            "Q603", "model that the Edge TPU compiler does not take",
+            "The compiler takes models that compute on 8-bit integers with sizes that are known beforehand. It answers others with 'Invalid "
+            "model' and 'Model not quantized'. Found with --runtime edgetpu only, by published rules; the compiler itself is closed.",
+            "None of the passes makes ranges or sizes that the file does not have. Convert again: with a representative dataset, and with a "
+            "batch of 1 instead of an open one.",
+        ),
+        Code(
+            "Q604", "operator that the Edge TPU leaves to the CPU",
+            "The compiler maps the operators that it knows, on INT8 or UINT8, within limits that it publishes; the message names the one that "
+            "is broken. Found with --runtime edgetpu only; the compiler itself is closed, and may leave others for reasons of size that are not "
+            "published.",
+            "convert-activations makes INT8 or UINT8 of INT16. For the other reasons there is no pass: the operator has to be avoided in the "
+            "original model.",
+        ),
+        Code(
+            "Q605", "operators behind one that the Edge TPU leaves to the CPU",
+            "The compiler divides a model once: what comes after the first operator that stays on the CPU stays there too, although it could be "
+            "mapped. (Its option -a tries several parts.) Found with --runtime edgetpu only.",
+            "Repair the first Q604, or move that operator to the end of the original model.",
+        ),
+        Code(
+            "Q606", "model that is compiled for the Edge TPU already",
+            "Operators of the kind edgetpu-custom-op hold code for the accelerator. The compiler does not take them again, and other runtimes "
+            "cannot execute them. Found with --runtime edgetpu only.",
+            "Nothing is wrong. To change the model, start from the one that it was compiled from.",
+        ),
+        Code(
             "Q701", "operator version too low for its types",
             "Runtimes look up exactly the version in the file. One that is too low still loads, but delegates and min_runtime_version"
             " are told the wrong thing.",

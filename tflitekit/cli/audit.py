@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..reports.requirement import Requirement
 
 # As in the rules and findings, which are not imported for --help.
-RUNTIMES = ("reference", "optimized", "xnnpack", "tflm")
+RUNTIMES = ("reference", "optimized", "xnnpack", "tflm", "edgetpu")
 SEVERITIES = ("error", "warning", "info")
 STDOUT = "-"
 

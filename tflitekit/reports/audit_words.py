@@ -22,7 +22,7 @@ MODE_TEXTS = {
     INDEX: "indices, shapes, flags, control flow",
     OPAQUE: "custom or compiled: not in the file",
 }
-RUNTIMES = {"reference": "builtin reference", "optimized": "builtin optimized", "xnnpack": "XNNPACK", "tflm": "TFLM"}
+RUNTIMES = {"reference": "builtin reference", "optimized": "builtin optimized", "xnnpack": "XNNPACK", "tflm": "TFLM", "edgetpu": "Edge TPU"}
 RELU6 = 6.0
 LISTED = 3  # things named one by one before they are only counted
 _STATS_TYPES = frozenset({"UINT8", "INT8", "INT16"})

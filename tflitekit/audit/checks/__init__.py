@@ -6,6 +6,7 @@ from ...quant.rules import Runtime
 from ..findings import Check
 from .activations import invalid_parameters
 from .bias import biases
+from .edge_tpu import edge_tpu
 from .ends import inputs
 from .load import load_rules
 from .operands import missing_parameters, operand_types
@@ -23,4 +24,4 @@ CHECKS: tuple[Check, ...] = (
 )  # fmt: skip
 
 # Checks for a runtime that few models are meant for: made only where it is asked for.
-ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {}
+ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,)}

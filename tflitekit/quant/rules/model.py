@@ -16,13 +16,15 @@ class Runtime(Enum):
     """Who executes an operator.
 
     XNNPACK is the default interpreter: the delegate takes the operators it knows, and the optimized builtin kernels do the rest. OPTIMIZED is
-    the same without the delegate, REFERENCE the resolver of the reference kernels, TFLM is TensorFlow Lite for Microcontrollers.
+    the same without the delegate, REFERENCE the resolver of the reference kernels, TFLM is TensorFlow Lite for Microcontrollers. EDGETPU is the
+    Edge TPU compiler with what it makes of a model, by its published rules (`edge_tpu`).
     """
 
     REFERENCE = "builtin reference"
     OPTIMIZED = "builtin optimized"
     XNNPACK = "XNNPACK"
     TFLM = "TFLM"
+    EDGETPU = "Edge TPU"
 
 
 LITERT = (Runtime.REFERENCE, Runtime.OPTIMIZED, Runtime.XNNPACK)  # the three that ai-edge-litert can run
@@ -33,6 +35,7 @@ class Behaviour(Enum):
 
     FINE = "computes the right values"
     IGNORES = "does not look at it; the values are right if the data is"
+    LEAVES = "leaves it to the CPU, which is slower"
     WRONG = "runs and returns wrong values without a word"
     UNDEFINED = "runs and reads memory that is not there; anything may come out"
     REFUSES = "stops with an error"

@@ -154,9 +154,12 @@ def test_severities_are_those_of_the_runtime(capsys: pytest.CaptureFixture[str])
         counts[runtime] = (code, facts["runtime"], facts["models"][0]["counts"]["error"])
     assert counts == {
         "reference": (0, "reference", 0), "optimized": (0, "optimized", 0), "xnnpack": (0, "xnnpack", 0), "tflm": (1, "tflm", 10),
+        "edgetpu": (1, "edgetpu", 1),
     }  # fmt: skip
     _, out, _ = call(capsys, "audit", DYNAMIC, "--runtime", "tflm")
     assert "for TFLM  10 errors\n" in out
+    _, out, _ = call(capsys, "audit", DYNAMIC, "--runtime", "edgetpu")
+    assert "Edge TPU  refuses (Model not quantized)" in out
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_severities_are_those_of_the_runtime(capsys: pytest.CaptureFixture[str])
     [
         (["--require", "full-int"], "Did you mean full-integer"),
         (["--require", "mixed,io"], "'io' is no requirement"),
-        (["--runtime", "edgetpu"], "edgetpu"),
+        (["--runtime", "nnapi"], "nnapi"),
         (["--fail-on", "fatal"], "fatal"),
         (["--json", "--markdown"], "only one of --json, --markdown and --sarif -"),
         (["--json", "--sarif", "-"], "only one of"),

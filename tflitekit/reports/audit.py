@@ -17,7 +17,8 @@ SHOWN_NAMES = 4
 MEASURES = {"operators": "operators", "weight_bytes": "weight bytes", "macs": "MACs"}
 STYLES = {"integer": "quantized", "hybrid": "dynamic", "boundary": "quantized"}
 BEHAVIOURS = {
-    "fine": "computes the right values", "ignores": "does not look at it", "leaves": "leaves it to the CPU", "wrong": "returns wrong values without a word",
+    "fine": "computes the right values", "ignores": "does not look at it", "leaves": "leaves it to the CPU",
+    "wrong": "returns wrong values without a word",
     "undefined": "reads memory that is not there", "refuses": "refuses", "crashes": "crashes",
 }  # fmt: skip
 # Names of operators with their position, and numbers: what may differ between findings that say the same.

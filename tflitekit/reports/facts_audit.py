@@ -182,8 +182,8 @@ def finding_facts(finding: Finding, places: Places, runtime: Runtime | None = No
     """One finding.
 
     code, title, severity; path, name of the tensor or operator at fault; message; found, expected (exact values); operator (path of the operator
-    whose rule is broken, or empty); reactions: by runtime (reference, optimized, xnnpack, tflm, edgetpu) behaviour, meaning, text (of the error message, or
-    the signal), where a runtime that is missing is not known; fix; source (where the rule was read)
+    whose rule is broken, or empty); reactions: by runtime (reference, optimized, xnnpack, tflm, edgetpu) behaviour, meaning, text (of the error
+    message, or the signal), where a runtime that is missing is not known; fix; source (where the rule was read)
     """
     return {
         "code": finding.code,

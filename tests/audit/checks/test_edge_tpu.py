@@ -33,7 +33,9 @@ def one(make: Make, shape: tuple[int, ...] = IMAGE, type: str = "INT8") -> Model
     return builder.build()
 
 
-def unary(name: str, out: tuple[int, ...] = IMAGE, *, constants: tuple[Any, ...] = (), first: bool = False, type: str = "INT8", **options: Any) -> Make:
+def unary(
+    name: str, out: tuple[int, ...] = IMAGE, *, constants: tuple[Any, ...] = (), first: bool = False, type: str = "INT8", **options: Any
+) -> Make:
     """An operator of one activation and INT32 constants, behind it or before it."""
 
     def make(main: SubGraphBuilder, x: Tensor) -> Tensor:

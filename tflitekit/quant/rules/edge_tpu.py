@@ -42,8 +42,8 @@ def _zero_padding_only(operator: Operator) -> str:
         return ""
     if len(operator.inputs) != 2:
         return "a constant among more than 2 inputs"
-    zero_point = int(constant[0].quantization.zero_point[0]) if constant[0].quantization is not None and len(constant[0].quantization.zero_point) else 0
-    codes = _values(constant[0])
+    quantization, codes = constant[0].quantization, _values(constant[0])
+    zero_point = int(quantization.zero_point[0]) if quantization is not None and len(quantization.zero_point) else 0
     return "a constant that is not all zeros" if codes is None or (codes != zero_point).any() else ""
 
 
@@ -172,7 +172,7 @@ def left_because(operator: Operator, roles: tuple[Role, ...] = (), *, static: bo
             return f"dynamic shape {list(tensor.shape_signature or tensor.shape)}"
         if any(size > 1 for size in tensor.shape[:-MAPPED_DIMENSIONS]):
             return f"{list(tensor.shape)}: only the innermost 3 dimensions may be larger than 1"
-    for tensor, role in zip(operator.inputs, roles, strict=False):
-        if tensor is not None and role in _PARAMETERS and not tensor.is_constant:
+    for given, role in zip(operator.inputs, roles, strict=False):
+        if given is not None and role in _PARAMETERS and not given.is_constant:
             return f"{role.value} that are computed" if role is Role.WEIGHTS else f"{role.value} that is computed"
     return next((reason for condition in conditions if (reason := condition(operator))), "")

@@ -253,20 +253,24 @@ class Tensor(Table):
         Types that numpy lacks use ml_dtypes (bfloat16, float8, int4, int2, uint4). Whole-byte types are read-only views of the file. EditError for
         tensors without data, strings (see `strings`), sparse data, resources, variants, and data that does not fit the shape.
         """
+        if len(self.shape) > MAX_RANK:
+            raise EditError(f"tensor {self.name_str!r} has {len(self.shape)} dimensions; numpy takes at most {MAX_RANK}")
+        raw = self.dense_bytes()
+        if types.BITS[self.type] < 8:
+            return types.unpack(raw, self.type, types.element_count(self.shape)).reshape(self.shape)
+        return raw.view(types.numpy_dtype(self.type)).reshape(self.shape)
+
+    def dense_bytes(self) -> npt.NDArray[np.uint8]:
+        """The stored bytes of the constant values, as many as its type and shape need: a read-only view of the file. EditError as for `numpy`."""
         data = self._data()
         if self.sparsity is not None:
             raise EditError(f"tensor {self.name_str!r} is sparse: its buffer holds only the non-zero blocks")
         size = types.byte_size(self.type, self.shape)
         if size is None:
             raise EditError(f"tensor {self.name_str!r} is {self.type.name}" + (": use strings()" if self.type == TensorType.STRING else ""))
-        if len(self.shape) > MAX_RANK:
-            raise EditError(f"tensor {self.name_str!r} has {len(self.shape)} dimensions; numpy takes at most {MAX_RANK}")
         if len(data) < size or any(d < 0 for d in self.shape):
             raise EditError(f"tensor {self.name_str!r}: {self.type.name} {list(self.shape)} needs {size} bytes, the buffer has {len(data)}")
-        raw = np.frombuffer(data, np.uint8, size)
-        if types.BITS[self.type] < 8:
-            return types.unpack(raw, self.type, types.element_count(self.shape)).reshape(self.shape)
-        return raw.view(types.numpy_dtype(self.type)).reshape(self.shape)
+        return np.frombuffer(data, np.uint8, size)
 
     def strings(self) -> list[bytes]:
         """The values of a constant STRING tensor, flattened."""

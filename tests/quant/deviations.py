@@ -10,10 +10,11 @@ import numpy as np
 
 import tflitekit as tk
 from tflitekit._placeholders import dangling
-from tflitekit._schema import BuiltinOperator
+from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise
 from tflitekit.graph import QuantizationParameters
 from tflitekit.quant.rules import RULES, Fact, Granularity, Topic
+from tflitekit.types import INTEGER_RANGES
 
 from .oracle import ANY, ZEROS, default_scale
 from .single import FIXED, RECIPES, SCALE, WEIGHT_SCALE, ZERO_POINTS, Over, build, float_twin
@@ -279,10 +280,36 @@ def _without_bias(fact: Fact) -> Iterator[Deviation]:
             yield Deviation(f"{operator} {activation}", operator, activation, {"drop": 1}, zeros)
 
 
+def lowest_codes(type_: str, rows: int, columns: int) -> Over:
+    """Weights in which the lowest code of their type is frequent."""
+    low, high = INTEGER_RANGES[TensorType[type_]]
+    codes = np.random.default_rng(8).integers(low, high + 1, (rows, columns)).astype(np.int8)
+    codes[:, ::3] = low
+    return Over(type=type_, values=codes, shape=(rows, columns), scale=WEIGHT_SCALE * 8 / -low)
+
+
+# The inputs that are multiplied with the activation, of recurrent operators.
+_INPUT_WEIGHTS = {
+    "SVDF": (1,), "LSTM": (1, 2, 3, 4), "UNIDIRECTIONAL_SEQUENCE_LSTM": (1, 2, 3, 4), "BIDIRECTIONAL_SEQUENCE_LSTM": (1, 2, 3, 4, 18, 19, 20, 21),
+    "RNN": (1,), "UNIDIRECTIONAL_SEQUENCE_RNN": (1,), "BIDIRECTIONAL_SEQUENCE_RNN": (1, 5),
+}  # fmt: skip
+
+
+def lowest_code(operator: str, type_: str, rows: int, columns: int) -> Deviation:
+    """A hybrid operator with such weights of this size."""
+    shape = (*RECIPES[operator].inputs[0].shape[:-1], columns)
+    how = {f"in{n}": lowest_codes(type_, rows, columns) for n in _INPUT_WEIGHTS.get(operator, (1,))}
+    how = {"in0": Over(shape=shape), **weighted(operator, "FLOAT32", type_, False), **how}
+    if operator == "FULLY_CONNECTED" and rows != 4:
+        how |= {"in2": Over(shape=(rows,)), "out0": Over(shape=(2, rows))}
+    return Deviation(f"{operator} FLOAT32", operator, "FLOAT32", how, {})
+
+
 def _lowest_code(fact: Fact) -> Iterator[Deviation]:
-    codes = np.random.default_rng(8).integers(-8, 8, (4, 32)).astype(np.int8)
-    codes[:, ::3] = -8
-    yield Deviation("FULLY_CONNECTED FLOAT32", "FULLY_CONNECTED", "FLOAT32", {"in1": Over(type="INT4", values=codes, scale=WEIGHT_SCALE)}, {})
+    """The smallest weights that the fact speaks of."""
+    (type_,) = (t.name for t in fact.weights)
+    for operator in sorted(fact.operators):
+        yield lowest_code(operator, type_, 4, fact.least[1])
 
 
 def _multi_axis(fact: Fact) -> Iterator[Deviation]:
@@ -293,7 +320,9 @@ def _multi_axis(fact: Fact) -> Iterator[Deviation]:
 
 
 def blockwise(units: int = 4, depth: int = 64, block: int = 32, scales: str = "FLOAT16", weights: str = "INT4", **odd: Any) -> bytes:
-    """A hybrid FULLY_CONNECTED with blockwise weights; `odd` may be `block_size` (stored), `factor` (of the scales) or `index` (of their tensor)."""
+    """A hybrid FULLY_CONNECTED with blockwise weights; `odd` may be `block_size` (stored), `factor` (of the scales), `index` (of their
+    tensor) or the code of `every_third` weight.
+    """
     rng = np.random.default_rng(9)
     builder = ModelBuilder()
     main = builder.subgraph("main")
@@ -302,6 +331,7 @@ def blockwise(units: int = 4, depth: int = 64, block: int = 32, scales: str = "F
     scale_tensor = main.constant("scales", values) if "index" not in odd else dangling("Tensor", odd["index"])
     low, high = (-7, 7) if weights == "INT4" else (-1, 1)
     codes = rng.integers(low, high + 1, (units, depth)).astype(np.int8)
+    codes[:, ::3] = odd.get("every_third", codes[:, ::3])
     matrix = main.constant("in1", codes, weights, quantize_blockwise(scale_tensor, odd.get("block_size", block)))
     bias = main.constant("in2", np.arange(units, dtype=np.float32) / 10)
     main.output(main.apply("FULLY_CONNECTED", [data, matrix, bias], TensorSpec("out0", [2, units])))
@@ -359,6 +389,8 @@ SPECIAL: dict[str, Special] = {
     "bias-none": _none_bias,
     "bias-none-fully-connected": _none_bias,
     "fully-connected-int4-lowest-code": _lowest_code,
+    "fully-connected-int8-lowest-code": _lowest_code,
+    "recurrent-int8-lowest-code": _lowest_code,
     "weights-dimension-fully-connected": _one(
         "FULLY_CONNECTED", "INT8", in1=Over(type="INT8", quantization=quantize([WEIGHT_SCALE] * 32, 0, 1))
     ),
@@ -369,6 +401,7 @@ SPECIAL: dict[str, Special] = {
     "bias-type-selected": _bias_selected,
     "bias-type-contradicts": _bias_contradicts,
     "blocks-reference": _blocks(),
+    "blocks-lowest-code": _blocks(every_third=-8),
     "blocks-small": _blocks(units=2),
     "blocks-float32-scales": _blocks(scales="FLOAT32"),
     "blocks-wrong-size": _blocks(block_size=64),

@@ -19,7 +19,7 @@ from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.quant.rules import FACTS, LITERT, RULES, Behaviour, Fact, Granularity, OpRule, Reaction, Runtime, Topic, WeightForm
 
-from .deviations import MEANINGLESS, Deviation, deviations, weighted
+from .deviations import MEANINGLESS, Deviation, deviations, lowest_code, weighted
 from .oracle import RESOLVERS, Comparison, array, compare, feeds, judge, run_all
 from .single import RECIPES, Over, build
 
@@ -100,6 +100,19 @@ def test_fact(fact: Fact) -> None:
 @pytest.mark.parametrize("fact", TESTED, ids=lambda fact: fact.name)
 def test_fact_of_every_operator_and_type(fact: Fact) -> None:
     assert list(failures(fact, list(deviations(fact)))) == []
+
+
+@pytest.mark.parametrize("fact", [fact for fact in FACTS if fact.least != (1, 1)], ids=lambda fact: fact.name)
+def test_smaller_weights_than_a_fact_is_about_are_computed_right(fact: Fact) -> None:
+    (type_,), operator = (t.name for t in fact.weights), min(fact.operators)
+    rows, columns = fact.least
+    smaller = [(4, columns - 2 if fact.even_columns else columns - 1)]
+    smaller += [(rows - 1, columns)] if rows > 1 else []
+    smaller += [(4, columns + 1)] if fact.even_columns else []
+    for shape in smaller:
+        comparison = judge(operator, lowest_code(operator, type_, *shape).build())
+        assert not fact.concerns(shape) and all(comparison.right(runtime) for runtime in LITERT), (shape, comparison.errors)
+    assert fact.concerns((4, columns))
 
 
 def test_the_oracle_sees_a_wrong_fact() -> None:

@@ -12,6 +12,7 @@ from ..quant.rules import Runtime
 from .codes import CODES, Code
 from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene
 from .scheme import SCHEMES, Island, Scheme, Share, classify
+from .weight_scan import WeightScan
 
 __all__ = [
     "CODES", "ERROR", "INFO", "SCHEMES", "SEVERITIES", "WARNING", "Audit", "Code", "Finding", "Island", "Scheme", "Share", "audit", "classify",
@@ -20,10 +21,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Audit:
-    """The result: `scheme` is the name (such as "dynamic-range"), `verdict` all that is known of it, `findings` the worst first."""
+    """The result: `scheme` is the name (such as "dynamic-range"), `verdict` all that is known of it, `findings` the worst first.
+
+    `weights` is what they hold, if that was asked for.
+    """
 
     verdict: Scheme
     findings: tuple[Finding, ...]
+    weights: tuple[WeightScan, ...] = ()
 
     @property
     def scheme(self) -> str:
@@ -42,19 +47,26 @@ class Audit:
 
 
 def audit(
-    model: Model, codes: Sequence[str] = (), metadata: ModelMetadata | None = None, problem: str | None = None, *, runtime: Runtime | None = None
+    model: Model,
+    codes: Sequence[str] = (),
+    metadata: ModelMetadata | None = None,
+    problem: str | None = None,
+    *,
+    runtime: Runtime | None = None,
+    weights: bool = False,
 ) -> Audit:
-    """Audit a model. `codes` restricts the findings to these codes. Weights are not read, except for what a check needs of single small tensors.
+    """Audit a model. `codes` restricts the findings to these codes. `weights` reads all weights, and finds what is odd about their values; without
+    it none are read, except for what a check needs of single small tensors.
 
     `metadata` and `problem` are what `flat.metadata.metadata_or_problem` gives, for findings about what the metadata states; `tflitekit.audit` gets
     them by itself. `runtime` adds the findings that are only made for a runtime that is asked for.
     """
-    from .checks import CHECKS, ON_REQUEST
+    from .checks import CHECKS, OF_WEIGHTS, ON_REQUEST
 
     with collector_paused():
         verdict = classify(model)
         scene = Scene(model, verdict, metadata, problem)
-        checks = (*CHECKS, *ON_REQUEST.get(runtime, ()))
+        checks = (*CHECKS, *ON_REQUEST.get(runtime, ()), *(OF_WEIGHTS if weights else ()))
         found = [finding for check in checks for finding in check(scene) if not codes or finding.code in codes]
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
-    return Audit(verdict, tuple(found))
+    return Audit(verdict, tuple(found), scene.weights if weights else ())

@@ -92,6 +92,29 @@ CODES: dict[str, Code] = {
             "Give channels of zeros any positive scale.",
         ),
         Code(
+            "Q211", "dead channels: all weights of an output channel are 0",
+            "The channel gives its bias and nothing else. Training with strong regularization leaves such channels, and so do scales that are "
+            "too large. Found by --weights.",
+            "Nothing is wrong by itself. The channel could be removed, together with what reads it, to make the model smaller.",
+        ),
+        Code(
+            "Q212", "weights are clipped: far more of them at the ends of the range than next to the ends",
+            "A scale from the largest weight puts one code of each channel at an end. Many more there mean that larger weights were cut off. "
+            "Told of 8 and 16 bits, since fewer have their ends in use anyway. Found by --weights.",
+            "Nothing: the real weights are not in the file. Quantize the original again with larger scales.",
+        ),
+        Code(
+            "Q213", "weights hold the lowest code, with which a kernel computes wrong values",
+            "Converters leave out the lowest code of signed weights (-128, -8), and some hybrid kernels rely on it. Found by --weights.",
+            "Requantize the weights to the narrow range (-127 to 127, -7 to 7): the lowest code becomes the next one.",
+        ),
+        Code(
+            "Q214", "channels that use few of the codes",
+            "One scale for channels of different magnitude leaves the small ones a handful of levels: everything in them is rounded coarsely. "
+            "Told where a channel's codes stay within 7 of the zero point. Found by --weights.",
+            "Quantize the original again with one scale per channel. What was rounded away is not in the file.",
+        ),
+        Code(
             "Q301", "bias scale is not input scale times weight scale",
             "Kernels add the bias to the accumulator without rescaling it, so its scale is input scale x weight scale by definition. "
             "Stated otherwise, the "

@@ -19,6 +19,7 @@ from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime, oper
 from .codes import CODES, Code
 from .execution import CODE_TYPES, INTEGER, Execution, Kind
 from .scheme import Scheme
+from .weight_scan import WeightScan, scan_weights
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)
@@ -89,6 +90,11 @@ class Scene:
                 if quantization is not None and len(quantization.scale) == 1 and len(quantization.zero_point) == 1:
                     found[tensor] = float(quantization.scale[0]), int(quantization.zero_point[0])
         return found
+
+    @cached_property
+    def weights(self) -> tuple[WeightScan, ...]:
+        """What the weights hold; reading them takes time, so nothing but checks of their values asks for it."""
+        return scan_weights(self.scheme.executions, self.paths)
 
     def steps(self, *modes: str) -> Iterator[Step]:
         """The operators that have a rule, in the given modes (all, if none is given)."""

@@ -31,14 +31,15 @@ class CodeStatistics:
     """The codes of a quantized constant.
 
     `counts` is how often each code occurs, from the lowest that the type has. The vectors have one element for each slice along `axis`, or a single
-    one: the lowest and highest code that occurs, how many codes equal the zero point, and how many are at the ends of the range. The ends are the
-    highest code and the lowest; for signed types also the one above the lowest, which is the end of the narrow range.
+    one: the zero point, the lowest and highest code that occurs, how many codes equal the zero point, and how many are at the ends of the range. The
+    ends are the highest code and the lowest; for signed types also the one above the lowest, which is the end of the narrow range.
     """
 
     type: TensorType
     axis: int | None
     size: int
     counts: Counts
+    zero_points: Counts
     lowest: Counts
     highest: Counts
     zeros: Counts
@@ -72,12 +73,13 @@ class CodeStatistics:
     @property
     def dead(self) -> Counts:
         """The channels in which every code stands for 0."""
-        return np.flatnonzero(self.zeros * len(self.zeros) == self.size)
+        return np.flatnonzero(self.reach == 0)
 
     @property
-    def spans(self) -> Counts:
-        """How many codes each channel could use without leaving its range: highest - lowest + 1."""
-        return self.highest - self.lowest + 1
+    def reach(self) -> Counts:
+        """How far the codes of each channel get from its zero point; 0 in a dead channel."""
+        reach: Counts = np.maximum(self.highest - self.zero_points, self.zero_points - self.lowest)
+        return reach
 
     def count(self, code: int) -> int:
         """How often a code occurs."""
@@ -170,7 +172,7 @@ def _codes(tensor: Tensor, quantization: QuantizationParameters, raw: npt.NDArra
         highest[at] = np.maximum(highest[at], block.max(axis=here))
         zeros[at] += np.count_nonzero(block == zero_point[at, None], axis=here)
         ends[at] += np.count_nonzero((block <= second) | (block == high), axis=here)
-    return CodeStatistics(tensor.type, axis, outer * channels * inner, counts, lowest, highest, zeros, ends)
+    return CodeStatistics(tensor.type, axis, outer * channels * inner, counts, zero_point, lowest, highest, zeros, ends)
 
 
 def _blocks(

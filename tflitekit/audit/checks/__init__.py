@@ -16,12 +16,16 @@ from .runtime_version import runtime_version
 from .signatures import signatures
 from .structure import conversions, simulated
 from .versions import hybrid_operators, versions
+from .weight_values import weight_values
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
     load_rules, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
     inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
 )  # fmt: skip
+
+# Checks that read all weights: made only if asked for.
+OF_WEIGHTS: tuple[Check, ...] = (weight_values,)
 
 # Checks for a runtime that few models are meant for: made only where it is asked for.
 ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,)}

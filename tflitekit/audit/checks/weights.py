@@ -10,6 +10,7 @@ from ...graph import QuantizationParameters, Tensor
 from ...quant.rules import Behaviour, Granularity, Topic, WeightsRule
 from ..execution import FLOAT, HYBRID, INTEGER, is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
+from ..weight_scan import channel_axis
 from .activations import SMALLEST_NORMAL, scale_topic
 
 
@@ -23,7 +24,7 @@ def weights(scene: Scene) -> Iterator[Finding]:
             tensor = step.operator.inputs[position] if position < len(step.operator.inputs) else None
             if tensor is None or not tensor.is_constant or not is_code(tensor) or tensor.quantization is None:
                 continue
-            granularity = _granularity(tensor.quantization)
+            granularity = granularity_of(tensor.quantization)
             if granularity is None:
                 continue
             if position == rule.operands[0]:  # forms are told by the first; others (the time weights of SVDF) have types of their own
@@ -33,7 +34,8 @@ def weights(scene: Scene) -> Iterator[Finding]:
             yield from _scales(step, tensor, tensor.quantization, granularity)
 
 
-def _granularity(quantization: QuantizationParameters) -> Granularity | None:
+def granularity_of(quantization: QuantizationParameters) -> Granularity | None:
+    """How finely weights are scaled; None for kinds that no rule knows."""
     names = {"per-tensor": Granularity.PER_TENSOR, "per-channel": Granularity.PER_CHANNEL, "blockwise": Granularity.BLOCKWISE}
     return names.get(quantization.kind)
 
@@ -74,12 +76,9 @@ def _zero_points(step: Step, tensor: Tensor, quantization: QuantizationParameter
 
 
 def _axis(step: Step, rule: WeightsRule, tensor: Tensor, quantization: QuantizationParameters) -> Iterator[Finding]:
-    if len(quantization.scale) < 2 or rule.quantized_dimension is None or not tensor.shape:
+    axis = channel_axis(rule, step.run, tensor)
+    if len(quantization.scale) < 2 or axis is None:
         return
-    axis = rule.quantized_dimension
-    if rule.transposed_by and getattr(step.operator.options, rule.transposed_by, False) and rule.transposed_dimension is not None:
-        axis = rule.transposed_dimension
-    axis %= len(tensor.shape)
     if quantization.quantized_dimension != axis:
         yield step.scene.finding(
             "Q203", tensor, f"scales along dimension {quantization.quantized_dimension}; {step.label} wants {axis}", ERROR,

@@ -10,6 +10,8 @@ from .notation import FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
 
 CONVOLUTIONS = "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV"
 XNN_ZERO_POINT = refuses("unsupported zero-point value")
+LOWEST_INT8 = "code -128 has no negative in the SSE kernels of x86-64 (rows of at least 16 codes): it counts with the wrong sign for negative inputs"
+LOWEST_INT8_SOURCE = "LiteRT sse_tensor_utils.cc, DotProdInt8x4x4 (_mm_sign_epi8); measured"
 HYBRID_TFLM = refuses("Hybrid models are not supported on TFLite Micro")
 
 ZERO_POINT_FACTS: tuple[Fact, ...] = (
@@ -149,7 +151,15 @@ GRANULARITY_FACTS: tuple[Fact, ...] = (
     fact("fully-connected-int4-lowest-code", Topic.WEIGHTS_VALUES, "FULLY_CONNECTED",
         "code -8 wraps in the optimized hybrid kernel (constant weights, even depth of at least 32, at least 4 units); keep INT4 "
         "within -7 to 7", "LiteRT 4bit/fully_connected_common.h:24-42, fully_connected.cc:609-613; measured X01, X04, X02", ref=FINE,
-        opt=WRONG, xnn=FINE, operand="weights", activation="FLOAT32", weights="INT4"),
+        opt=WRONG, xnn=FINE, operand="weights", activation="FLOAT32", weights="INT4", granularity="per-tensor per-channel", least=(4, 32),
+        even_columns=True),
+    fact("blocks-lowest-code", Topic.WEIGHTS_VALUES, "FULLY_CONNECTED", "code -8 is right in blocks", "measured", opt=FINE, xnn=FINE,
+        operand="weights", activation="FLOAT32", weights="INT4", granularity="blockwise"),
+    fact("fully-connected-int8-lowest-code", Topic.WEIGHTS_VALUES, "FULLY_CONNECTED", LOWEST_INT8, LOWEST_INT8_SOURCE, cpu=WRONG, xnn=FINE,
+        operand="weights", activation="FLOAT32", weights="INT8", least=(1, 16)),
+    fact("recurrent-int8-lowest-code", Topic.WEIGHTS_VALUES,
+        "SVDF LSTM UNIDIRECTIONAL_SEQUENCE_LSTM BIDIRECTIONAL_SEQUENCE_LSTM RNN UNIDIRECTIONAL_SEQUENCE_RNN BIDIRECTIONAL_SEQUENCE_RNN",
+        LOWEST_INT8, LOWEST_INT8_SOURCE, every=WRONG, operand="weights", activation="FLOAT32", weights="INT8", least=(1, 16)),
 )
 
 BLOCK_FACTS: tuple[Fact, ...] = (

@@ -5,7 +5,7 @@ Everything here is plain frozen data, compared by identity (operands by value). 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -104,6 +104,7 @@ class Fact:
     `name` is unique. `operators` are the names of those it holds for (empty: all, or any tensor). `activation` and `weights` restrict it to element
     types, `granularity` to weights scaled so (empty: any). `operand` names the operands that deviate: "first" and "second" are the activations among
     the inputs, "output" the first output, "all" every activation; or a role. A runtime that is missing from `reactions` is not known.
+    `least` are the rows and columns of a matrix of weights from which it holds, with `even_columns` only if their number is even.
 
     `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0
     for x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.
@@ -119,6 +120,15 @@ class Fact:
     activation: frozenset[TensorType] = frozenset()
     weights: frozenset[TensorType] = frozenset()
     granularity: frozenset[Granularity] = frozenset()
+    least: tuple[int, int] = (1, 1)
+    even_columns: bool = False
+
+    def concerns(self, shape: Sequence[int]) -> bool:
+        """Whether it holds for a matrix of weights of this shape; for other shapes where it says nothing of a size."""
+        if len(shape) != 2:
+            return self.least == (1, 1) and not self.even_columns
+        rows, columns = shape
+        return rows >= self.least[0] and columns >= self.least[1] and not (self.even_columns and columns % 2)
 
     def applies(self, activation: TensorType | None = None, weights: TensorType | None = None, granularity: Granularity | None = None) -> bool:
         """Whether the fact holds for these types; what is not given is not asked."""

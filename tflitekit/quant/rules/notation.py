@@ -59,6 +59,8 @@ def fact(
     activation: str = "",
     weights: str = "",
     granularity: str = "",
+    least: tuple[int, int] = (1, 1),
+    even_columns: bool = False,
 ) -> Fact:
     """A fact. `every` is all of LiteRT, `cpu` both builtin resolvers; the single runtimes go before them."""
     reactions = {
@@ -78,6 +80,8 @@ def fact(
         activation=types(activation),
         weights=types(weights),
         granularity=frozenset(Granularity(word) for word in granularity.split()),
+        least=least,
+        even_columns=even_columns,
     )
 
 

@@ -39,6 +39,13 @@ CODES: dict[str, Code] = {
             "Nothing: which tensor was meant is not in the file.",
         ),
         Code(
+            "Q005", "constant data that are not aligned",
+            "The schema asks for constant data at multiples of 16 in the file. Most writers but the C++ one align them to 4 only. Desktop and "
+            "mobile runtimes read such data all the same; microcontrollers that use the file in place can fault, above all on elements of 8 "
+            "bytes. Reported by itself for such elements, and with --runtime tflm for all buffers.",
+            "Whatever lays the file out anew aligns them: tflitekit copy --rebuild, or any pass that changes a size.",
+        ),
+        Code(
             "Q101", "activation scale is zero, negative, not finite or subnormal",
             "A scale is the real value of one step. Zero makes every value 0; XNNPACK refuses zero, negative and subnormal scales, "
             "the builtin kernels "

@@ -12,7 +12,7 @@ from ..errors import InputError, SerializeError, TFLiteKitError
 from ..graph import Model
 from . import files, patch
 from .container import survey
-from .reader import decode
+from .reader import alignments, decode
 from .verifier import Verifier
 from .writer import Piece, rebuild
 
@@ -72,7 +72,7 @@ def _load(data: memoryview, path: Path | None, stamp: tuple[int, int, int, int] 
     except TFLiteKitError as error:
         error.args = (f"{name}: {error}",)
         raise
-    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp)
+    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp, alignments(verifier))
     return model
 
 

@@ -9,9 +9,12 @@ import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError, OutputError
 from .container import Container
@@ -25,12 +28,13 @@ _SLICE = 1 << 18
 
 @dataclass(eq=False)
 class Source:
-    """What a model was read from: the bytes, and for a file its path and the state it had."""
+    """What a model was read from: the bytes, for a file its path and the state it had, and how the data of each buffer is aligned (1 to 16)."""
 
     data: memoryview
     container: Container
     path: Path | None = None
     stamp: tuple[int, int, int, int] | None = None
+    alignments: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, clas
 from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model
-from .verifier import FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
+from .verifier import ALIGNMENT, FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -29,6 +29,17 @@ def decode(data: memoryview) -> tuple[Model, Verifier]:
     with collector_paused():
         model = _Reader(verifier).read()
     return model, verifier
+
+
+def alignments(verifier: Verifier) -> Ints:
+    """By which power of two, at most ALIGNMENT, the position of each buffer's data in the flatbuffer can be divided; ALIGNMENT without data there."""
+    batch = next((b for b in verifier.batches if b.name == "Buffer"), None)
+    slot = next(field.slot for field in plan("Buffer").fields if field.attribute == "data")
+    if batch is None or slot not in batch.vectors:
+        return np.full(0 if batch is None else batch.count, ALIGNMENT, np.int64)
+    start, count = batch.vectors[slot]
+    at = np.where(count > 0, start, 0)
+    return np.where(at % ALIGNMENT, at & -at, ALIGNMENT)
 
 
 def decode_nested(data: memoryview, root: str, identifier: bytes) -> Table:

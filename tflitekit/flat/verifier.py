@@ -25,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 IDENTIFIER = b"TFL3"
 ROOTS = {"Model": "model", "ModelMetadata": "metadata"}  # root tables, with what they are called in messages
 MAX_TABLES = 1_000_000  # the C++ Verifier's default, which LiteRT uses
+ALIGNMENT = 16  # of all constant data, as the schema forces for Buffer.data
 MAX_OFFSET = 2**31  # offsets from here on are refused: they would be negative as signed numbers
 
 

@@ -14,11 +14,10 @@ from ..errors import LossyWriteError, SerializeError
 from ..graph import Model
 from .container import Container, moved_zip
 from .layout import Layout
-from .verifier import MAX_OFFSET
+from .verifier import ALIGNMENT, MAX_OFFSET
 
 Piece = bytes | bytearray | memoryview
 
-ALIGN = 16  # of all constant data, as the schema forces for Buffer.data
 _JOIN = 1 << 16  # pieces below this size are collected
 _FLUSH = 1 << 20
 
@@ -47,7 +46,7 @@ class Pieces:
 
     def align(self, lead: int = 0) -> None:
         """Fill up so that the byte after `lead` more bytes is aligned."""
-        gap = -(self.position + lead) % ALIGN
+        gap = -(self.position + lead) % ALIGNMENT
         if gap:
             self.add(bytes(gap))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...quant.rules import Runtime
 from ..findings import Check
 from .activations import invalid_parameters
+from .alignment import buffers, wide_elements
 from .bias import biases
 from .edge_tpu import edge_tpu
 from .ends import inputs
@@ -20,12 +21,12 @@ from .weight_values import weight_values
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
-    load_rules, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters, placeholder_ranges,
-    inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
+    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters,
+    placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
 )  # fmt: skip
 
 # Checks that read all weights: made only if asked for.
 OF_WEIGHTS: tuple[Check, ...] = (weight_values,)
 
 # Checks for a runtime that few models are meant for: made only where it is asked for.
-ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,)}
+ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,), Runtime.TFLM: (buffers,)}

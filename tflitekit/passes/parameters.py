@@ -131,7 +131,9 @@ def _set(model: Model, tensor: Tensor, wanted: Wanted, real: bool, notes: Notes)
     text = _shown(made)
     data: dict[str, Any] = {"scale": [float(s) for s in scale], "zero_point": [int(z) for z in zero_point], "axis": axis}
     if real and tensor.is_constant and old is not None and len(old.scale):
-        text += _encode_again(model, tensor, old, made, data)
+        error, clipped = encoded_again(model, tensor, old, made)
+        data |= {"max_error": error, "clipped": clipped}
+        text += f"; data encoded again, error at most {error:.3g}" + (f", {clipped} values clipped" if clipped else "")
     if old is not None:
         _carry_range(tensor, old, made, real)
         changed = old.quantized_dimension != axis
@@ -183,18 +185,19 @@ def _along(values: npt.NDArray[Any], tensor: Tensor, axis: int) -> npt.NDArray[n
     return wide.reshape(shape)
 
 
-def _encode_again(model: Model, tensor: Tensor, old: QuantizationParameters, new: QuantizationParameters, data: dict[str, Any]) -> str:
-    """Store codes that mean the same real values at the new parameters; returns what it costs, in words."""
+def encoded_again(model: Model, tensor: Tensor, old: QuantizationParameters, new: QuantizationParameters) -> tuple[float, int]:
+    """Store codes that mean at `new` what the stored ones mean at `old`; returns (largest error in real values, values clipped).
+
+    Computed in float64, rounded half away from zero.
+    """
     codes = tensor.numpy()
     real = (codes.astype(np.float64) - _along(old.zero_point, tensor, old.quantized_dimension)) * _along(old.scale, tensor, old.quantized_dimension)
     step, zero = _along(new.scale, tensor, new.quantized_dimension), _along(new.zero_point, tensor, new.quantized_dimension)
     low, high = types.INTEGER_RANGES[tensor.type]
     wanted = rounded(real / step) + zero
     stored = np.clip(wanted, low, high)
-    clipped, error = int((stored != wanted).sum()), float(np.max(np.abs((stored - zero) * step - real), initial=0.0))
     model.set_data(tensor, stored.astype(np.int64) if types.BITS[tensor.type] < 8 else stored.astype(codes.dtype))
-    data |= {"max_error": error, "clipped": clipped}
-    return f"; data encoded again, error at most {error:.3g}" + (f", {clipped} values clipped" if clipped else "")
+    return float(np.max(np.abs((stored - zero) * step - real), initial=0.0)), int((stored != wanted).sum())
 
 
 def _carry_range(tensor: Tensor, old: QuantizationParameters, new: QuantizationParameters, real: bool) -> None:

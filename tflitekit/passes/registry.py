@@ -21,6 +21,7 @@ class Entry(NamedTuple):
 
 
 ENTRIES: tuple[Entry, ...] = (
+    Entry("fix-quantization", "fix_quantization", "FixQuantization", "repair what the audit finds, where the right value follows from the file"),
     Entry("set-quantization", "set_quantization", "SetQuantization", "set scale, zero point and axis of chosen tensors"),
 )
 

@@ -1,0 +1,1 @@
+"""The repairs of `fix-quantization`, by families; `engine` runs them and keeps only what helps."""

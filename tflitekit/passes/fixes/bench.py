@@ -1,0 +1,105 @@
+"""What repairs work with: the model under repair, what they say, and how they look up what a finding is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..._schema import TensorType
+from ...audit import Finding
+from ...graph import Model, Operator, QuantizationParameters, SubGraph, Tensor
+from ...quant.rules import RULES, OpRule
+
+SMALLEST_NORMAL = np.float32(2.0**-126)
+CODES = frozenset({TensorType.INT8, TensorType.UINT8, TensorType.INT16, TensorType.INT4, TensorType.INT2, TensorType.UINT4})
+
+
+class UnfixableError(Exception):
+    """Why a finding cannot be repaired; caught by the engine, which notes it."""
+
+
+class Bench:
+    """The model under repair. `said` are the notes of the repairs that were made: (object, text, numbers)."""
+
+    def __init__(self, model: Model, bias: str) -> None:
+        self.model, self.bias = model, bias
+        self.said: list[tuple[Any, str, dict[str, Any]]] = []
+        self._done: set[tuple[int, str]] = set()
+
+    def say(self, what: Any, finding: Finding, text: str, **data: Any) -> None:
+        """Note a repair."""
+        self.said.append((what, f"{finding.code}: {text}", {"code": finding.code, **data}))
+
+    def once(self, what: object, kind: str) -> bool:
+        """Whether this object is to be repaired in this way for the first time: several operators may complain of one tensor."""
+        key = (id(what), kind)
+        fresh = key not in self._done
+        self._done.add(key)
+        return fresh
+
+    def tensor(self, finding: Finding) -> Tensor:
+        """The tensor of a finding."""
+        found = self.model.at(finding.path)
+        if not isinstance(found, Tensor):
+            raise UnfixableError("the finding names no tensor")
+        return found
+
+    def operator(self, finding: Finding) -> Operator:
+        """The operator of a finding."""
+        found = self.model.at(finding.operator) if finding.operator else None
+        if not isinstance(found, Operator):
+            raise UnfixableError("the finding names no operator")
+        return found
+
+    def subgraph(self, tensor: Tensor) -> SubGraph:
+        """The subgraph of a tensor."""
+        owner = tensor.subgraph
+        if owner is None:
+            raise UnfixableError("the tensor is in no subgraph")
+        return owner
+
+    def around(self, tensor: Tensor) -> Iterator[tuple[Operator, OpRule]]:
+        """The operators with rules that read or write a tensor."""
+        for operator in self.subgraph(tensor).operators:
+            rule = rule_of(operator)
+            if rule is not None and any(t is tensor for t in (*operator.inputs, *operator.outputs)):
+                yield operator, rule
+
+
+Fixer = Callable[[Bench, Finding], None]
+
+
+def rule_of(operator: Operator) -> OpRule | None:
+    """The rule of an operator."""
+    return None if operator.opcode is None else RULES.get(operator.opcode.code)
+
+
+def affine(tensor: Tensor) -> QuantizationParameters:
+    """The affine parameters of a tensor."""
+    if tensor.quantization is None or tensor.quantization.details is not None:
+        raise UnfixableError("it has no affine parameters")
+    return tensor.quantization
+
+
+def is_code(tensor: Tensor | None) -> bool:
+    """Whether a tensor holds codes with affine parameters."""
+    return tensor is not None and tensor.type in CODES and tensor.quantization is not None and bool(len(tensor.quantization.scale))
+
+
+def sound(scale: Any) -> Any:
+    """Which scales are positive normal numbers."""
+    values = np.asarray(scale, np.float32)
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(values) & (values >= SMALLEST_NORMAL)
+
+
+def force(q: QuantizationParameters, scale: Any = None, zero_point: Any = None, axis: int | None = None) -> None:
+    """Set parameters, those that are given."""
+    if scale is not None:
+        q.scale = np.atleast_1d(np.asarray(scale, np.float32))
+    if zero_point is not None:
+        q.zero_point = np.atleast_1d(np.asarray(zero_point, np.int64))
+    if axis is not None:
+        q.quantized_dimension = axis

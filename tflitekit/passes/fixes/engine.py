@@ -1,0 +1,113 @@
+"""Runs repairs on a copy, and keeps them only if the audit then finds what was repaired no longer, and nothing new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..._copy import copied
+from ...audit import ERROR, WARNING, Finding, audit
+from ...errors import EditError, TFLiteKitError
+from ...graph import Model
+from ..base import Notes
+from .bench import Bench, Fixer, UnfixableError
+
+if TYPE_CHECKING:
+    from ..fix_quantization import FixQuantization
+
+ROUNDS = 3  # a repair may bring up what another can repair: a fixed output, then the group that it belongs to
+
+
+def repair(options: FixQuantization, model: Model, notes: Notes) -> None:
+    """Repair all findings, or those of the chosen codes, until nothing more can be done."""
+    from .table import FIXERS, UNFIXABLE
+
+    for code in options.code:
+        if code not in FIXERS:
+            raise EditError(f"--code {code}: " + (UNFIXABLE.get(code) or f"no repair has this code. There are {', '.join(FIXERS)}"))
+    chosen = [code for code in FIXERS if not options.code or code in options.code]
+    refused: dict[tuple[str, str, str], str] = {}
+    for _ in range(ROUNDS):
+        progress = False
+        for code in chosen:
+            progress |= _repair_code(options, model, code, FIXERS[code], notes, refused)
+        if not progress:
+            break
+    left = audit(model).findings
+    for finding in left:
+        reason = refused.get(_key(finding)) if finding.code in chosen else None
+        if reason is None and not options.code:
+            reason = UNFIXABLE.get(finding.code)
+        if reason is not None:
+            notes.refused(finding.path, f"{finding.code} {finding.message}. Not repaired: {reason}", code=finding.code)
+
+
+def _key(finding: Finding) -> tuple[str, str, str]:
+    return finding.code, finding.path, finding.operator
+
+
+def _repair_code(
+    options: FixQuantization, model: Model, code: str, fixer: Fixer, notes: Notes, refused: dict[tuple[str, str, str], str]
+) -> bool:
+    """Repair the findings of one code together, or one by one where that would break something; True if the model changed."""
+    found = _of(code, audit(model).findings)
+    if not found:
+        return False
+    if _attempt(options, model, found, fixer, notes, refused):
+        return True
+    progress = False
+    if len(found) > 1:
+        for finding in found:
+            if any(_key(f) == _key(finding) for f in _of(code, audit(model).findings)):
+                progress |= _attempt(options, model, [finding], fixer, notes, refused)
+    return progress
+
+
+def _of(code: str, findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.code == code]
+
+
+def _attempt(
+    options: FixQuantization, model: Model, found: Sequence[Finding], fixer: Fixer, notes: Notes, refused: dict[tuple[str, str, str], str]
+) -> bool:
+    """Repair some findings on a copy; take it over if that was right."""
+    trial = copied(model)
+    bench, claimed = Bench(trial, options.bias), []
+    for finding in found:
+        try:
+            fixer(bench, finding)
+            claimed.append(finding)
+        except (UnfixableError, TFLiteKitError) as reason:
+            refused[_key(finding)] = str(reason)
+    if not claimed or not bench.said:
+        return False
+    before, after = audit(model).findings, audit(trial).findings
+    kept = Counter(_name(f) for f in after)
+    old = Counter(_name(f) for f in before)
+    stay = [f for f in claimed if kept[_name(f)] >= old[_name(f)]]
+    new = [f for f in after if f.severity in (ERROR, WARNING) and kept[_name(f)] > old[_name(f)]]
+    if stay or new:
+        for finding in claimed:
+            what = f"it would bring up {new[0].code} ({new[0].message})" if new else "the repair does not help"
+            refused[_key(finding)] = what
+        return False
+    _take_over(model, trial)
+    for finding in claimed:
+        refused.pop(_key(finding), None)
+    for what, text, data in bench.said:
+        notes.changed(what, text, **data)
+    return True
+
+
+def _name(finding: Finding) -> tuple[str, str, str]:
+    """What makes two findings the same while operators move: code, severity, tensor."""
+    return finding.code, finding.severity, finding.name
+
+
+def _take_over(model: Model, trial: Model) -> None:
+    """Make `model` what `trial` is."""
+    for slot in dict.fromkeys(s for base in type(model).__mro__ for s in vars(base).get("__slots__", ())):
+        object.__setattr__(model, slot, getattr(trial, slot))
+
+

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import biases, outputs, vectors, weights
+from . import biases, chains, outputs, vectors, weights
 from .bench import Fixer
 
 FIXERS: dict[str, Fixer] = {
@@ -22,7 +22,11 @@ FIXERS: dict[str, Fixer] = {
     "Q303": biases.zero_point,
     "Q301": biases.scale,
     "Q402": outputs.shared,
+    "Q801": chains.round_trip,
+    "Q803": chains.twice_quantized,
+    "Q804": chains.twice_dequantized,
     "Q701": outputs.versions,
+    "Q703": chains.runtime_version,
 }
 
 # Why there is no repair.

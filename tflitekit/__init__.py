@@ -26,12 +26,14 @@ if _TYPE_CHECKING:
         LossyWriteError,
         OutputError,
         PassError,
+        RecoveryWarning,
         RefusedError,
         RuntimeCheckError,
         SerializeError,
         TFLiteKitError,
     )
     from .flat.codec import parse, read, serialize, write
+    from .flat.inplace import recover
     from .flat.metadata import read_metadata, write_metadata
     from .graph import (
         Buffer,
@@ -54,7 +56,7 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 (grouped by use)
     # reading and writing
-    "read", "parse", "write", "serialize", "read_metadata", "write_metadata",
+    "read", "parse", "write", "serialize", "recover", "read_metadata", "write_metadata",
     # looking at models
     "audit", "diff", "verify", "Audit", "Change", "Finding", "Problem",
     # rewriting models
@@ -66,12 +68,13 @@ __all__ = [  # noqa: RUF022 (grouped by use)
     "SubGraph", "Tensor", "TensorMap",
     # errors
     "TFLiteKitError", "CorruptError", "EditError", "InputError", "LimitError", "LossyWriteError", "OutputError", "PassError", "RefusedError",
-    "RuntimeCheckError", "SerializeError",
+    "RuntimeCheckError", "SerializeError", "RecoveryWarning",
 ]  # fmt: skip
 
 # Where the public names come from. They are imported on first use, so that the command line starts without numpy.
 _HOMES = {
     **dict.fromkeys(("read", "parse", "write", "serialize"), "flat.codec"),
+    "recover": "flat.inplace",
     **dict.fromkeys(("read_metadata", "write_metadata"), "flat.metadata"),
     "audit": "_audit",
     **dict.fromkeys(("Audit", "Finding"), "audit"),
@@ -96,7 +99,7 @@ class _Package(_ModuleType):
 
         if name in ("build", "passes"):
             return import_module(f".{name}", __name__)
-        home = _HOMES.get(name, "errors" if name.endswith("Error") else "graph")
+        home = _HOMES.get(name, "errors" if name.endswith(("Error", "Warning")) else "graph")
         value = getattr(import_module(f".{home}", __name__), name)
         setattr(self, name, value)
         return value

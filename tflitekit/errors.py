@@ -12,7 +12,7 @@
     |- OutputError           the output cannot be written or must not be replaced
     `- RuntimeCheckError     an interpreter is missing, refused the model, crashed, or computed something else
 
-`exit_code` is what the command line returns for it.
+`exit_code` is what the command line returns for it. RecoveryWarning is no error: reading found that an edit in place had been interrupted.
 """
 
 from __future__ import annotations
@@ -77,3 +77,7 @@ class RuntimeCheckError(TFLiteKitError):
     """A check in the runtime could not be made or failed."""
 
     exit_code = 5
+
+
+class RecoveryWarning(UserWarning):
+    """An edit in place of a file was interrupted; the text says what has become of it."""

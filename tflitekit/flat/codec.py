@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .._walk import explained
 from ..diff import Change, diff
-from ..errors import InputError, SerializeError, TFLiteKitError
+from ..errors import InputError, OutputError, RecoveryWarning, SerializeError, TFLiteKitError
 from ..graph import Model
-from . import files, patch
+from . import files, inplace, patch
 from .container import survey
 from .reader import alignments, decode
 from .verifier import Verifier
@@ -21,14 +22,18 @@ from .writer import Piece, rebuild
 class Output:
     """How a model becomes bytes: by which writer (`source`, `patch` or `rebuild`), in which pieces, and what differs from the source.
 
-    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source. `changed` counts the bytes of the source
-    that a patch replaces; it is None for a rebuild.
+    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source. `changed` counts the bytes in which the
+    file differs from the source, None for a new layout. After `write`: `in_place` says that the file itself was edited, not replaced, and `backup` where
+    the file that was replaced is kept.
     """
 
     writer: str
     pieces: list[Piece]
     changes: list[Change] | None
     changed: int | None = None
+    edits: list[patch.Edit] = field(default_factory=list)
+    in_place: bool = False
+    backup: Path | None = None
 
     @property
     def size(self) -> int:
@@ -37,17 +42,41 @@ class Output:
 
 
 def read(path: str | os.PathLike[str]) -> Model:
-    """Read a model file. The file is mapped, not copied, and never modified.
+    """Read a model file. The file is mapped, not copied, and never modified, unless an edit in place was interrupted: then it is restored first,
+    with a RecoveryWarning.
 
     Any structurally valid file loads, also one that makes no sense (see `verify`). Raises InputError for what is no TFLite file, CorruptError for
     damage, LimitError for files crafted to expand.
     """
+    location = _location(path, InputError)
     try:
-        location = Path(path)
+        target = files.real_path(location)
+    except OutputError as error:
+        raise InputError(str(error)) from None
+    for attempt in range(_ATTEMPTS):
+        note, settled = inplace.settle(location, target)
+        if note is not None:
+            warnings.warn(note, RecoveryWarning, stacklevel=2)
+        data, stamp = files.map_file(location)
+        try:
+            model = _load(data, location, stamp)
+        except TFLiteKitError:
+            if attempt + 1 == _ATTEMPTS or not inplace.disturbed(target, stamp, settled):
+                raise
+            continue
+        if not inplace.disturbed(target, stamp, settled):
+            break
+    return model
+
+
+_ATTEMPTS = 4  # at reading a file that somebody else is editing
+
+
+def _location(path: str | os.PathLike[str], error: type[InputError] | type[OutputError]) -> Path:
+    try:
+        return Path(path)
     except TypeError:
-        raise InputError(f"expected the path of a file, got {type(path).__name__}") from None
-    data, stamp = files.map_file(location)
-    return _load(data, location, stamp)
+        raise error(f"expected the path of a file, got {type(path).__name__}") from None
 
 
 def parse(data: bytes | bytearray | memoryview) -> Model:
@@ -64,7 +93,7 @@ def parse(data: bytes | bytearray | memoryview) -> Model:
     return _load(view, None, None)
 
 
-def _load(data: memoryview, path: Path | None, stamp: tuple[int, int, int, int] | None) -> Model:
+def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None) -> Model:
     name = str(path) if path else "the data"
     files.check_format(data, name)
     try:
@@ -80,12 +109,15 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
     """Decide how to write a model: the source bytes if nothing changed, a patch if all changes keep their size, else a new layout."""
     changes = None
     if model.source is not None and not rebuild_always:
-        changes = diff(decode(model.source.data)[0], model)
+        data = model.source.data
+        fresh, verifier = decode(data)
+        changes = diff(fresh, model)
         if not changes:
-            return Output("source", [model.source.data], changes, 0)
-        edits = patch.edits_for(model, changes)
+            return Output("source", [data], changes, 0)
+        edits = patch.edits_for(model, changes, verifier)
         if edits is not None:
-            return Output("patch", patch.apply(model.source.data, edits), changes, sum(len(new) for _, new in edits))
+            changed = sum(inplace.differing(data[start : start + len(new)], new) for start, new in edits)
+            return Output("patch", patch.apply(data, edits), changes, changed, edits)
     with explained(SerializeError, model):
         return Output("rebuild", rebuild(model, drop_unknown), changes)
 
@@ -103,17 +135,53 @@ def serialize(model: Model, *, rebuild: bool = False, drop_unknown: bool = False
 
 
 def write(
-    model: Model, path: str | os.PathLike[str], *, overwrite: bool = False, rebuild: bool = False, drop_unknown: bool = False
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    rebuild: bool = False,
+    drop_unknown: bool = False,
+    in_place: bool = False,
+    backup: bool | str | os.PathLike[str] = False,
 ) -> Output:
     """Write a model to a file, verified, atomically and durably; returns how it was written. Constant data is streamed, not gathered in memory.
 
-    Raises like `serialize`, and OutputError if the file exists (unless `overwrite`) or cannot be written; the target is then as it was.
+    `in_place` writes to the file that the model was read from: changes that keep every size are made in the file itself, under the protection of an
+    undo record (see `recover`), anything else replaces it; constant data of models that were read from it then shows the new bytes. `backup` keeps
+    the file that is replaced as `PATH.bak`, or under the name given, which must not exist; it is never edited itself.
+
+    Raises like `serialize`, and OutputError if the file exists (unless `overwrite` or `in_place`), changed since it was read, or cannot be written;
+    the target is then as it was.
     """
+    source, location = model.source, _location(path, OutputError)
+    if source is not None:
+        source.check_unchanged()
+    if in_place:
+        _check_in_place(source, location)
     output = encode(model, rebuild_always=rebuild, drop_unknown=drop_unknown)
-    if model.source is not None:
-        model.source.check_unchanged()
-    files.replace_file(Path(path), output.pieces, overwrite, check)
-    return output
+    if in_place and source.mapped and not output.changed and output.writer != "rebuild":
+        return replace(output, in_place=True)
+    if in_place and source.mapped and output.edits and not backup and inplace.worthwhile(source, output.edits):
+        inplace.edit(source, output.edits)
+        return replace(output, in_place=True)
+    kept = files.backup_path(location) if backup is True else _location(backup, OutputError) if backup else None
+    guard = source.check_unchanged if source is not None else lambda: None
+    replaced = kept if os.path.lexists(location) else None
+    stamp = files.replace_file(location, output.pieces, overwrite or in_place, check, guard=guard, backup=kept)
+    if source is not None:
+        source.was_replaced(location, stamp)
+    inplace.forget(location)
+    return replace(output, backup=replaced)
+
+
+def _check_in_place(source: files.Source | None, path: Path) -> None:
+    """OutputError unless a path is that of the file that the model was read from."""
+    if source is None or source.real is None:
+        raise OutputError(f"{path}: only a model that was read from a file can be written in place")
+    if files.real_path(path) != source.real:
+        raise OutputError(f"{path} is not the file that the model was read from, {source.path}; to replace it use overwrite=True (--force)")
+    if not os.path.exists(source.real):
+        raise OutputError(f"{path} is gone, so it cannot be edited in place")
 
 
 def check(data: memoryview) -> None:

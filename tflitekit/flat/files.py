@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import re
@@ -24,17 +25,31 @@ if TYPE_CHECKING:
     from ..graph import Model
 
 _SLICE = 1 << 18
+OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+Stamp = tuple[int, int, int, int]
+Pieces = Iterable[bytes | bytearray | memoryview]
 
 
 @dataclass(eq=False)
 class Source:
-    """What a model was read from: the bytes, for a file its path and the state it had, and how the data of each buffer is aligned (1 to 16)."""
+    """What a model was read from: the bytes, for a file its path and the state it had, and how the data of each buffer is aligned (1 to 16).
+
+    `mapped` says that `data` still shows the file of that path; it does not after the model was written over it.
+    """
 
     data: memoryview
     container: Container
     path: Path | None = None
-    stamp: tuple[int, int, int, int] | None = None
+    stamp: Stamp | None = None
     alignments: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    mapped: bool = True
+    real: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.path is not None and self.real is None:
+            self.real = real_path(self.path)  # outlasts a change of the working directory
 
     @property
     def size(self) -> int:
@@ -48,26 +63,31 @@ class Source:
         return encode(model).writer
 
     def check_unchanged(self) -> None:
-        """OutputError if the file was modified or replaced since it was read: its mapped bytes may be a mixture."""
-        if self.path is None or self.stamp is None:
+        """OutputError if the file was modified or replaced since it was read: its mapped bytes may be a mixture, or someone's work would be lost."""
+        if self.real is None or self.stamp is None:
             return
         try:
-            now = stamp_of(os.stat(self.path))
+            now = stamp_of(os.stat(self.real))
         except OSError:
             return  # removed: the mapping keeps the old bytes
-        if now[:2] == self.stamp[:2] and now != self.stamp:
+        if now != self.stamp:
             raise OutputError(f"{self.path} changed while it was in use; nothing was written. Read it again")
 
+    def was_replaced(self, path: Path, stamp: Stamp) -> None:
+        """Note that the model was written to `path`: if that is this file, its new state is ours, and the mapping keeps the old bytes."""
+        if self.real is not None and real_path(path) == self.real:
+            self.stamp, self.mapped = stamp, False
 
-def stamp_of(status: os.stat_result) -> tuple[int, int, int, int]:
+
+def stamp_of(status: os.stat_result) -> Stamp:
     """Device, inode, size and modification time."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def map_file(path: Path) -> tuple[memoryview, tuple[int, int, int, int]]:
+def map_file(path: Path) -> tuple[memoryview, Stamp]:
     """Map a file read-only. InputError if it is missing, not a regular file, empty, or unreadable."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | OPENING)
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from None
     except ValueError as error:  # a zero character
@@ -83,6 +103,8 @@ def map_file(path: Path) -> tuple[memoryview, tuple[int, int, int, int]]:
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), stamp_of(status)
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from None
+    except ValueError:  # emptied a moment ago
+        raise InputError(f"{path} is empty") from None
     finally:
         os.close(descriptor)
 
@@ -124,48 +146,72 @@ def check_format(data: memoryview, name: str) -> None:
     raise InputError(f"{name} is not a TFLite model but {guess}")
 
 
-def replace_file(path: Path, pieces: Iterable[bytes | bytearray | memoryview], overwrite: bool, check: Callable[[memoryview], None]) -> int:
-    """Write the pieces to `path` atomically and durably; returns the number of bytes.
+def replace_file(
+    path: Path,
+    pieces: Pieces,
+    overwrite: bool,
+    check: Callable[[memoryview], None],
+    *,
+    guard: Callable[[], None] = lambda: None,
+    backup: Path | None = None,
+) -> Stamp:
+    """Write the pieces to `path` atomically and durably; returns the state of the new file.
 
-    They go to a temporary file in the same folder, which `check` reads back before it takes the name. A symbolic link stays and its target is
-    replaced; permissions are those of the file replaced, or follow the umask. OutputError, and no file left behind, if anything fails.
+    They go to a temporary file in the same folder, which `check` reads back before it takes the name; `guard` may still refuse then. A symbolic link
+    stays and its target is replaced; owner and permissions are those of the file replaced, or follow the umask. The file replaced stays as `backup`,
+    which must not exist. OutputError, and no file left behind, if anything fails.
     """
-    if "\0" in str(path):
-        raise OutputError(f"{str(path)!r} is no file name: it has a zero character")
-    target = Path(os.path.realpath(path))
-    mode = _target_mode(path, target, overwrite)
-    head = os.fsdecode(os.fsencode(target.name)[:200])  # file systems count bytes
-    temporary = target.with_name(f".{head}.{secrets.token_hex(4)}.tmp")
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot create a file in {target.parent} ({error.strerror})") from None
+    target = real_path(path)
+    old = _status_of_target(path, target, overwrite)
+    if old is None:
+        backup = None
+    elif backup is not None and os.path.lexists(backup):
+        raise OutputError(f"{backup} exists, and backups are never replaced; move it away. Nothing was written")
+    temporary = target.with_name(f".{short_name(target)}.{secrets.token_hex(4)}.tmp")
+    leftovers = [temporary]
     try:
         try:
-            size = _write_all(descriptor, pieces)
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, mode)
-            _check_written(descriptor, size, check)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPENING, 0o666)
+        except OSError as error:
+            leftovers.clear()
+            raise OutputError(f"{path}: cannot create a file in {target.parent} ({error.strerror})") from None
+        stamp = _write_temporary(descriptor, pieces, old, check)
+        guard()
+        if backup is not None:
+            _keep(target, backup, leftovers)
         if overwrite:
             os.replace(temporary, target)
         else:
             _link_new(temporary, target, path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _clean_up(leftovers, target, old)
         if isinstance(error, OSError):
             raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
         raise
-    _sync_folder(target.parent)
-    return size
+    sync_folder(target.parent, path)
+    return stamp
 
 
-def _target_mode(path: Path, target: Path, overwrite: bool) -> int | None:
-    """Permissions of the file to replace, None for a new one; OutputError if it must not or cannot be replaced."""
+def real_path(path: Path) -> Path:
+    """The file itself, behind all symbolic links; OutputError for what cannot be a path."""
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r} is no file name: it has a zero character")
+    return Path(os.path.realpath(path))
+
+
+def short_name(target: Path) -> str:
+    """The file's name, cut so that something can be added to it: file systems limit the bytes of a name."""
+    return os.fsdecode(os.fsencode(target.name)[:200])
+
+
+def backup_path(path: Path) -> Path:
+    """Where a backup of a file is kept: beside it, behind symbolic links, with `.bak` added to its name."""
+    target = real_path(path)
+    return target.with_name(f"{target.name}.bak")
+
+
+def _status_of_target(path: Path, target: Path, overwrite: bool) -> os.stat_result | None:
+    """The state of the file to replace, None for a new one; OutputError if it must not or cannot be replaced."""
     try:
         status = os.stat(target)
     except FileNotFoundError:
@@ -178,10 +224,84 @@ def _target_mode(path: Path, target: Path, overwrite: bool) -> int | None:
         raise OutputError(f"{path} is not a regular file")
     if not overwrite:
         raise OutputError(f"{path} exists; replace it with overwrite=True (--force)")
-    return stat.S_IMODE(status.st_mode)
+    return status
 
 
-def _write_all(descriptor: int, pieces: Iterable[bytes | bytearray | memoryview]) -> int:
+def _write_temporary(descriptor: int, pieces: Pieces, old: os.stat_result | None, check: Callable[[memoryview], None]) -> Stamp:
+    """Finish, check and make durable a new file of the pieces, with the owner and permissions of the old one."""
+    try:
+        size = _write_all(descriptor, pieces)
+        if old is not None:
+            _take_over(descriptor, old)
+        _check_written(descriptor, size, check)
+        os.fsync(descriptor)
+        return stamp_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _take_over(descriptor: int, old: os.stat_result) -> None:
+    """Give a file the owner, if we may, and the permissions of another."""
+    if hasattr(os, "fchown"):
+        mine = os.fstat(descriptor)
+        if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
+            with contextlib.suppress(OSError):
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _keep(target: Path, backup: Path, leftovers: list[Path]) -> None:
+    """Give the file that is going to be replaced a second name, or copy it where there are no hard links."""
+    leftovers.append(backup)
+    try:
+        try:
+            os.link(target, backup)
+        except FileExistsError:
+            raise
+        except OSError:
+            _copy_new(target, backup)
+    except FileExistsError:
+        leftovers.remove(backup)
+        raise OutputError(f"{backup} exists, and backups are never replaced; move it away. Nothing was written") from None
+
+
+def _copy_new(source: Path, copy: Path) -> None:
+    """Copy a file to a name that does not exist, durably."""
+    with contextlib.ExitStack() as stack:
+        reading = os.open(source, os.O_RDONLY | OPENING)
+        stack.callback(os.close, reading)
+        writing = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPENING, 0o666)
+        stack.callback(os.close, writing)
+        while piece := os.read(reading, _SLICE):
+            _write_all(writing, [piece])
+        _take_over(writing, os.fstat(reading))
+        os.fsync(writing)
+
+
+def _clean_up(leftovers: list[Path], target: Path, old: os.stat_result | None) -> None:
+    """Remove what a failed write has made; not the backup, if the old file has been replaced all the same (an interrupt at the last moment)."""
+    for leftover in leftovers:
+        if leftover is not leftovers[0] and old is not None:
+            with contextlib.suppress(OSError):
+                now = os.stat(target)
+                if (now.st_dev, now.st_ino) != (old.st_dev, old.st_ino):
+                    continue
+        with contextlib.suppress(OSError):
+            remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Unlink a file of ours, with a second try: what is left behind would bother the user."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        os.unlink(path)
+
+
+def _write_all(descriptor: int, pieces: Pieces) -> int:
     """Write everything, in slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`."""
     total = 0
     for piece in pieces:
@@ -206,15 +326,32 @@ def _link_new(temporary: Path, target: Path, path: Path) -> None:
     except OSError:  # file systems without hard links
         os.replace(temporary, target)
         return
-    os.unlink(temporary)
+    try:
+        remove(temporary)
+    except OSError as error:
+        raise OutputError(f"{path} was written, but the temporary file {temporary} cannot be removed: {error.strerror}") from None
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable, where folders can be opened."""
+# What a folder answers that cannot be synced at all, as on some file systems; everything else means that the name may not be durable.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOSYS}
+
+
+def sync_folder(folder: Path, path: Path) -> None:
+    """Make the name of a file that was written durable; OutputError if the device fails."""
+    try:
+        fsync_folder(folder)
+    except OSError as error:
+        raise OutputError(f"{path} was written, but may not outlast a power failure: {error.strerror}") from None
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where folders can be synced."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    with contextlib.suppress(OSError):
-        os.fsync(descriptor)
-    os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

@@ -20,10 +20,10 @@ from .verifier import SCALARS, SIZES, Batch, Bytes, Verifier, plan
 
 Edit = tuple[int, bytes]  # position in the file, new bytes
 
-def edits_for(model: Model, changes: list[Change]) -> list[Edit] | None:
-    """The edits of the source file that make it say what the model says, or None if a rebuild is needed."""
-    verifier = Verifier(model.source.data)
-    batches = verifier.run()
+
+def edits_for(model: Model, changes: list[Change], verifier: Verifier) -> list[Edit] | None:
+    """The edits of the source file that make it say what the model says, or None if a rebuild is needed. `verifier` has run over the source."""
+    batches = verifier.batches
     edits = []
     for path in dict.fromkeys(change.path for change in changes):
         edit = _edit(model, batches, path)

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a pass with its options, such as 'set-io-dtype{inputs=int8}'; may be given several times, and they run in that order. Passes: "
         + ", ".join(entry.name for entry in ENTRIES) + ". Their options are those of the commands of the same names",
     )  # fmt: skip
-    add_rewriting(parser)
+    add_rewriting(parser, "apply")
 
 
 def run(arguments: argparse.Namespace) -> int:

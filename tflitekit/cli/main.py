@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from ..passes.registry import ENTRIES
 
@@ -32,6 +33,7 @@ COMMANDS = (
     Command("verify", "check every index, size and reference of a model"),
     Command("diff", "how two models differ, field by field"),
     Command("copy", "write a model again, unchanged or in a new layout"),
+    Command("recover", "restore a model whose edit in place was interrupted"),
     Command("audit", "what is really quantized, what is wrong, and what each runtime will do"),
     Command("explain", "what a finding of the audit means, and what repairs it"),
     Command("io", "what to feed each input and how to read each output, with code to paste"),
@@ -116,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error("standard output is closed")
         return 3
     _tolerant_output()
+    shown, warnings.showwarning = warnings.showwarning, _show_warning
+    terminated = _on_termination(_leave)
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -132,7 +136,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--traceback" in arguments:
             raise
         return report_error(error)
+    finally:
+        warnings.showwarning = shown
+        _on_termination(terminated)
     return code
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """Leave as after an exception, so that nothing half-written stays."""
+    raise SystemExit(128 + number)
+
+
+def _on_termination(handler: Any) -> Any:
+    """Set what SIGTERM does, where it can be set; returns what it did."""
+    import signal
+
+    try:
+        return signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
+    except ValueError:  # not the main thread
+        return None
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Warnings of this package are lines for the user; those of other packages do not concern them."""
+    if category.__module__.startswith(__package__.partition(".")[0]):
+        print_error(str(message))
 
 
 def _dispatch(arguments: list[str]) -> int:

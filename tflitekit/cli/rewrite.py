@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..passes.options import Option, build, options_of
 from ..passes.registry import load
-from .common import add_json, add_model, put
+from .common import add_json, add_model, add_output, put, write_output
 
 if TYPE_CHECKING:
     from ..passes.base import Pass
 
 KEYS = (
-    "input, output (null with --dry-run), writer, changed_bytes, passes (each: pass, seconds, notes of kind, path, name, text, data), changes "
-    "(each: path, old, new), problems, findings (gone and new)"
+    "input, output (null with --dry-run), writer, changed_bytes, in_place, backup, passes (each: pass, seconds, notes of kind, path, name, text, "
+    "data), changes (each: path, old, new), problems, findings (gone and new)"
 )
 
 
@@ -33,7 +32,7 @@ class Rewriting:
         add_model(parser)
         for option in options_of(cls):
             add_option(parser, option)
-        add_rewriting(parser)
+        add_rewriting(parser, self.name)
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Run the pass on the model and write the result."""
@@ -63,35 +62,22 @@ def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(option.flag, action="append", dest=option.name, metavar=metavar, help=text)
 
 
-def add_rewriting(parser: argparse.ArgumentParser) -> None:
+def add_rewriting(parser: argparse.ArgumentParser, label: str) -> None:
     """What every rewriting command takes: where the result goes, and how it is told."""
-    group = parser.add_argument_group("output")
-    group.add_argument("-o", "--output", metavar="OUT", help="the file to write (default: MODEL.<pass>.tflite beside the input)")
-    group.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    group.add_argument("--dry-run", action="store_true", help="write nothing; show every change")
+    add_output(parser, label).add_argument("--dry-run", action="store_true", help="write nothing; show every change")
     add_json(parser, KEYS)
 
 
 def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -> int:
     """Read the model, run the passes, write what came of it, and print the report."""
-    from ..flat.codec import encode, read, write
+    from ..flat.codec import encode, read
     from ..passes.base import run
+    from ..reports.copied import output_facts
     from ..reports.rewritten import rewritten_facts, rewritten_report
 
     model = read(arguments.model)
     result = run(model, *passes)
-    output = None
-    if arguments.dry_run:
-        written = encode(result.model)
-    else:
-        output = Path(arguments.output) if arguments.output else default_output(Path(arguments.model), label)
-        written = write(result.model, output, overwrite=arguments.force)
-    facts = rewritten_facts(model, result, output, written)
+    facts = rewritten_facts(model, result)
+    facts |= output_facts(*((None, encode(result.model)) if arguments.dry_run else write_output(result.model, arguments, label)))
     put(facts, arguments.json, lambda: rewritten_report(facts, changes=arguments.dry_run))
     return 0
-
-
-def default_output(model: Path, label: str) -> Path:
-    """`MODEL.<label>.tflite` beside the input; a `.tflite` at the end of the input's name is not repeated."""
-    stem = model.name.removesuffix(".tflite")
-    return model.with_name(f"{stem}.{label}.tflite")

@@ -22,8 +22,8 @@ from .writer import Piece, rebuild
 class Output:
     """How a model becomes bytes: by which writer (`source`, `patch` or `rebuild`), in which pieces, and what differs from the source.
 
-    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source. `changed` counts the bytes in which the
-    file differs from the source, None for a new layout. After `write`: `in_place` says that the file itself was edited, not replaced, and `backup` where
+    `changes` is None where nothing was compared: a rebuild that was asked for, or a model without source. `changed` counts the bytes of the source
+    that a patch replaces; it is None for a rebuild. After `write`, `in_place` says that the file itself was edited, not replaced, and `backup` where
     the file that was replaced is kept.
     """
 
@@ -116,8 +116,7 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
             return Output("source", [data], changes, 0)
         edits = patch.edits_for(model, changes, verifier)
         if edits is not None:
-            changed = sum(inplace.differing(data[start : start + len(new)], new) for start, new in edits)
-            return Output("patch", patch.apply(data, edits), changes, changed, edits)
+            return Output("patch", patch.apply(data, edits), changes, sum(len(new) for _, new in edits), edits)
     with explained(SerializeError, model):
         return Output("rebuild", rebuild(model, drop_unknown), changes)
 

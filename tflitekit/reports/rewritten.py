@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from ..audit import ERROR, WARNING, Finding, audit
 from ..graph import Model
@@ -19,12 +17,10 @@ from .values import Facts, file_facts, plural, size_text
 _STYLES = {CHANGED: "new", REFUSED: "warning"}
 
 
-def rewritten_facts(before: Model, result: PassResult, output: Path | None, written: Any) -> Facts:
-    """What a rewriting did.
+def rewritten_facts(before: Model, result: PassResult) -> Facts:
+    """What a rewriting did; to be asked before the result is written, since an edit in place also shows in the model that was read.
 
-    input, output   path, name, size in bytes; output is null where nothing was written
-    writer          source (nothing changed), patch (values replaced in the bytes of the input) or rebuild (a new layout)
-    changed_bytes   how many bytes a patch replaces; null for a rebuild
+    input           path, name, size in bytes
     passes          pass (with its options), seconds, notes (kind, path, name, text, data)
     changes         path, old, new, as in `diff`
     problems        what `verify` says of the result: errors and warnings
@@ -34,9 +30,6 @@ def rewritten_facts(before: Model, result: PassResult, output: Path | None, writ
     gone, new = _findings(before, result)
     return {
         "input": file_facts(before),
-        "output": None if output is None else {"path": str(output), "name": output.name, "size": written.size},
-        "writer": written.writer,
-        "changed_bytes": _changed_bytes(written),
         "passes": [
             {"pass": step.of.describe(), "seconds": step.seconds, "notes": [_note(note) for note in step.notes]} for step in result.steps
         ],
@@ -51,11 +44,6 @@ def rewritten_facts(before: Model, result: PassResult, output: Path | None, writ
 
 def _note(note: Note) -> Facts:
     return {"kind": note.kind, "path": note.path, "name": note.name, "text": note.text, "data": dict(note.data)}
-
-
-def _changed_bytes(written: Any) -> int | None:
-    changed: int | None = written.changed
-    return changed
 
 
 def _findings(before: Model, result: PassResult) -> tuple[list[Facts], list[Facts]]:
@@ -102,11 +90,13 @@ def rewritten_report(facts: Facts, *, changes: bool = False) -> Report:
 
 def _rows(facts: Facts) -> list[tuple[str, Value]]:
     writer, count = facts["writer"], facts["changed_bytes"]
-    how = f"{writer}: {HOW[writer]}" + (f", {plural(count, 'byte')}" if count else "")
+    how = f"{writer}: {HOW[writer]}" + (f", {plural(count, 'byte')}" if count else "") + (", in place" if facts["in_place"] else "")
     rows: list[tuple[str, Value]] = [("writer", how), ("changes", plural(len(facts["changes"]), "field"))]
     if facts["output"]:
         before, after = facts["input"]["size"] or 0, facts["output"]["size"]
         rows.append(("size", size_text(after) + (f", {after - before:+d}" if after != before else ", as before")))
+    if facts["backup"]:
+        rows.append(("backup", facts["backup"]))
     return rows
 
 

@@ -59,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> Model:
             warnings.warn(note, RecoveryWarning, stacklevel=2)
         data, stamp = files.map_file(location)
         try:
-            model = _load(data, location, stamp)
+            model = _load(data, location, stamp, target)
         except TFLiteKitError:
             if attempt + 1 == _ATTEMPTS or not inplace.disturbed(target, stamp, settled):
                 raise
@@ -90,10 +90,10 @@ def parse(data: bytes | bytearray | memoryview) -> Model:
         view = memoryview(view.tobytes())
     if not len(view):
         raise InputError("the data is empty")
-    return _load(view, None, None)
+    return _load(view, None, None, None)
 
 
-def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None) -> Model:
+def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None, real: Path | None) -> Model:
     name = str(path) if path else "the data"
     files.check_format(data, name)
     try:
@@ -101,7 +101,7 @@ def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None) -> Mod
     except TFLiteKitError as error:
         error.args = (f"{name}: {error}",)
         raise
-    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp, alignments(verifier))
+    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp, alignments(verifier), real=real)
     return model
 
 

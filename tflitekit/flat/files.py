@@ -106,6 +106,12 @@ def map_file(path: Path) -> tuple[memoryview, Stamp]:
     except ValueError:  # emptied a moment ago
         raise InputError(f"{path} is empty") from None
     finally:
+        close_quietly(descriptor)
+
+
+def close_quietly(descriptor: int) -> None:
+    """Close a file of which nothing is wanted any more."""
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
@@ -193,10 +199,15 @@ def replace_file(
 
 
 def real_path(path: Path) -> Path:
-    """The file itself, behind all symbolic links; OutputError for what cannot be a path."""
+    """The file itself, behind all symbolic links; OutputError for what cannot be a path, or cannot be followed."""
     if "\0" in str(path):
         raise OutputError(f"{str(path)!r} is no file name: it has a zero character")
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except (FileNotFoundError, NotADirectoryError):
+        return Path(os.path.realpath(path))
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from None
 
 
 def short_name(target: Path) -> str:
@@ -264,6 +275,7 @@ def _keep(target: Path, backup: Path, leftovers: list[Path]) -> None:
     except FileExistsError:
         leftovers.remove(backup)
         raise OutputError(f"{backup} exists, and backups are never replaced; move it away. Nothing was written") from None
+    fsync_folder(backup.parent)
 
 
 def _copy_new(source: Path, copy: Path) -> None:

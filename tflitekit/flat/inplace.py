@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from .container import Container, survey
-from .files import OPENING, Source, Stamp, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
+from .files import OPENING, Source, Stamp, close_quietly, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
 from .patch import Edit
 from .reader import decode
 
@@ -80,6 +80,15 @@ def record_path(target: Path) -> Path:
 # ---- editing ----
 
 
+def _exists(record: Path) -> bool:
+    """Whether there is something of that name; unlike os.path.lexists, no failure means that there is not."""
+    try:
+        os.lstat(record)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def worthwhile(source: Source, edits: list[Edit]) -> bool:
     """Whether an edit in place writes less than a new file: record and edit together write the new bytes twice and the old ones once."""
     total = sum(len(new) for _, new in edits)
@@ -104,7 +113,7 @@ def edit(source: Source, edits: list[Edit]) -> None:
             source.check_unchanged()
             if stamp_of(os.fstat(descriptor)) != source.stamp:
                 raise OutputError(f"{path} changed while it was in use; nothing was written. Read it again")
-            container = _check_result(descriptor, edits)
+            container = _check_result(target, edits)
             spans = [Span(start, bytes(source.data[start : start + len(new)]), new) for start, new in edits]
             _edit_locked(descriptor, source, record, spans)
             source.container = container
@@ -112,13 +121,16 @@ def edit(source: Source, edits: list[Edit]) -> None:
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
     finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        close_quietly(descriptor)
 
 
-def _check_result(descriptor: int, edits: list[Edit]) -> Container:
+def _check_result(target: Path, edits: list[Edit]) -> Container:
     """Verify a private copy of the file with the edits made; only the pages that they touch are really copied."""
-    private = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+    descriptor = os.open(target, os.O_RDONLY | OPENING)  # of its own, since the mapping keeps it open, and with it any lock
+    try:
+        private = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+    finally:
+        os.close(descriptor)
     for start, new in edits:
         private[start : start + len(new)] = new
     model, verifier = decode(private.toreadonly())
@@ -127,7 +139,7 @@ def _check_result(descriptor: int, edits: list[Edit]) -> Container:
 
 def _edit_locked(descriptor: int, source: Source, record: Path, spans: list[Span]) -> None:
     """Store the record, then edit; all is taken back if anything fails."""
-    if os.path.lexists(record):
+    if _exists(record):
         raise OutputError(f"{source.path}: the undo record {record} is in the way. See: tflitekit recover --help")
     try:
         _store(record, b"".join(_encode(descriptor, spans)), os.fstat(descriptor).st_mode)
@@ -285,7 +297,7 @@ def recover(path: str | os.PathLike[str], *, discard: bool = False) -> Recovery:
         raise InputError(f"expected the path of a file: {error}") from None
     record = record_path(target)
     try:
-        if not stat.S_ISREG(os.stat(target).st_mode) or not os.path.lexists(record):
+        if not stat.S_ISREG(os.stat(target).st_mode) or not _exists(record):
             return Recovery("none", record)
         descriptor = os.open(target, os.O_RDONLY | OPENING)
     except OSError as error:
@@ -298,11 +310,11 @@ def recover(path: str | os.PathLike[str], *, discard: bool = False) -> Recovery:
     except OSError as error:
         raise InputError(f"{location}: the undo record {record} cannot be used: {error.strerror}") from None
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _recover_locked(descriptor: int, path: Path, target: Path, record: Path, discard: bool) -> Recovery:
-    if not os.path.lexists(record):  # the edit was going on and is finished
+    if not _exists(record):  # the edit was going on and is finished
         return Recovery("none", record)
     if discard:
         remove(record)
@@ -350,7 +362,7 @@ def _read_record(record: Path, model: os.stat_result) -> bytes:
     try:
         return _get(descriptor, 0, status.st_size)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _state_of(descriptor: int, size: int, spans: list[Span], surroundings: bytes) -> str:
@@ -387,10 +399,13 @@ def settle(path: Path, target: Path) -> tuple[str | None, bool]:
     Returns a note for the user (None if there was nothing to do), and whether a record stays that is not to be minded.
     """
     record = record_path(target)
-    if not os.path.lexists(record):
-        return None, False
-    note = note_of(recover(path), path)
-    return note, os.path.lexists(record)
+    try:
+        if not _exists(record):
+            return None, False
+        note = note_of(recover(path), path)
+        return note, _exists(record)
+    except OSError as error:
+        raise InputError(f"{path}: whether there is an undo record beside it cannot be seen: {error.strerror}") from None
 
 
 def forget(path: Path) -> None:
@@ -402,7 +417,7 @@ def forget(path: Path) -> None:
 def disturbed(target: Path, stamp: Stamp, settled: bool) -> bool:
     """Whether an edit in place may have run while the file was being read; `settled` says that a record there is known not to be one."""
     try:
-        return stamp_of(os.stat(target)) != stamp or (not settled and os.path.lexists(record_path(target)))
+        return stamp_of(os.stat(target)) != stamp or (not settled and _exists(record_path(target)))
     except OSError:
         return False  # removed: what was mapped stays
 

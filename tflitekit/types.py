@@ -42,6 +42,10 @@ FLOAT_TYPES = frozenset({
     TensorType.FLOAT32, TensorType.FLOAT16, TensorType.FLOAT64, TensorType.BFLOAT16, TensorType.FLOAT8_E4M3FN, TensorType.FLOAT8_E5M2,
 })  # fmt: skip
 
+# An integer as wide as all the values of one byte when they take a byte each, and how many of them are worked on at once.
+_LANES: dict[int, np.dtype[Any]] = {4: np.dtype("<u2"), 2: np.dtype("<u4")}
+_BLOCK = 1 << 17
+
 
 def text(value: bytes | None) -> str:
     """A name as text: UTF-8, with undecodable bytes shown as escapes; None is ''."""
@@ -84,32 +88,69 @@ def byte_size(type_: TensorType, shape: Sequence[int]) -> int | None:
     return None if bits is None else (element_count(shape) * bits + 7) // 8
 
 
+def unpack_codes(data: npt.NDArray[np.uint8], bits: int, count: int, signed: bool) -> npt.NDArray[np.int8]:
+    """The first `count` of packed 4- or 2-bit values as int8, one a byte."""
+    per_byte, lane = 8 // bits, _LANES[bits]
+    codes = np.empty(len(data) * per_byte, np.int8)
+    low = np.array(sum((1 << bits) - 1 << 8 * i for i in range(per_byte)), lane)
+    half = np.int8(1 << bits - 1)
+    wide, shifted = np.empty(_BLOCK, lane), np.empty(_BLOCK, lane)
+    for start in range(0, len(data), _BLOCK):
+        part = data[start : start + _BLOCK]
+        spread, moved = wide[: len(part)], shifted[: len(part)]
+        np.copyto(spread, part)
+        for i in range(1, per_byte):  # value i of a byte goes to byte i of the lane
+            np.left_shift(part, lane.type(i * (8 - bits)), out=moved, dtype=lane)
+            np.bitwise_or(spread, moved, out=spread)
+        np.bitwise_and(spread, low, out=spread)
+        target = codes[start * per_byte : (start + len(part)) * per_byte]
+        if signed:
+            np.bitwise_xor(spread.view(np.int8), half, out=target)
+            np.subtract(target, half, out=target)
+        else:
+            np.copyto(target, spread.view(np.int8))
+    return codes[:count]
+
+
+def pack_codes(codes: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
+    """Pack int8 or uint8 values, of which only the low bits count, into 4 or 2 bits each; what is left of the last byte is 0."""
+    per_byte, lane = 8 // bits, _LANES[bits]
+    flat = np.ascontiguousarray(codes).reshape(-1)
+    whole = len(flat) // per_byte
+    packed = np.empty(-(-len(flat) // per_byte), np.uint8)
+    lanes = flat[: whole * per_byte].view(lane)
+    merged, moved = np.empty(_BLOCK, lane), np.empty(_BLOCK, lane)
+    for start in range(0, whole, _BLOCK):
+        part = lanes[start : start + _BLOCK]
+        sums, term = merged[: len(part)], moved[: len(part)]
+        np.bitwise_and(part, lane.type((1 << bits) - 1), out=sums)
+        for i in range(1, per_byte):
+            np.right_shift(part, lane.type(i * (8 - bits)), out=term)
+            np.bitwise_and(term, lane.type((1 << bits) - 1 << i * bits), out=term)
+            np.bitwise_or(sums, term, out=sums)
+        np.copyto(packed[start : start + len(part)], sums, casting="unsafe")
+    if whole < len(packed):
+        mask = (1 << bits) - 1
+        packed[whole] = sum((int(code) & mask) << i * bits for i, code in enumerate(flat[whole * per_byte :]))
+    return packed
+
+
 def unpack(data: npt.NDArray[np.uint8], type_: TensorType, count: int) -> npt.NDArray[Any]:
     """Decode packed 4- or 2-bit values (first element in the low bits, no row padding) to `count` values of the ml_dtypes dtype."""
-    bits = BITS[type_]
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    codes = ((data[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
-    if type_ != TensorType.UINT4:
-        codes = ((codes ^ (1 << bits - 1)).astype(np.int8) - np.int8(1 << bits - 1)).astype(np.int8)
-    return codes.astype(numpy_dtype(type_))
+    return unpack_codes(data, BITS[type_], count, type_ != TensorType.UINT4).astype(numpy_dtype(type_))
 
 
 def pack(values: npt.NDArray[Any], type_: TensorType) -> npt.NDArray[np.uint8]:
     """Pack integer values into 4 or 2 bits each; values outside the type's range raise EditError."""
-    bits, (low, high) = BITS[type_], INTEGER_RANGES[type_]
+    low, high = INTEGER_RANGES[type_]
     wide = values.reshape(-1)
     if wide.dtype == numpy_dtype(type_):
-        wide = wide.astype(np.int16)
+        wide = wide.astype(np.int8)
     if wide.dtype.kind not in "iu":
         raise EditError(f"expected integers for {type_.name}, got {values.dtype}")
     if wide.size and (wide.min() < low or wide.max() > high):
         raise EditError(f"values {wide.min()} to {wide.max()} do not fit in {type_.name} ({low} to {high})")
-    per_byte = 8 // bits
-    padded = np.zeros(-(-wide.size // per_byte) * per_byte, np.uint8)
-    padded[: wide.size] = wide.astype(np.uint8) & ((1 << bits) - 1)
-    shifted = padded.reshape(-1, per_byte) << np.arange(0, 8, bits, dtype=np.uint8)
-    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1).astype(np.uint8)
-    return packed
+    return pack_codes(wide.astype(np.int8, copy=False), BITS[type_])
 
 
 def encode_strings(values: Sequence[bytes | str]) -> bytes:

@@ -1,10 +1,11 @@
-"""`python -m tests.benchmarks [--quick] [--only operators,real,audit,big]`: run the comparisons and print one Markdown table."""
+"""`python -m tests.benchmarks [--quick] [--only operators,real,audit,big,kernels]`: run the comparisons and print one Markdown table."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..conftest import MODEL_PATHS
@@ -29,6 +30,8 @@ def run(kinds: list[str], folder: Path, quick: bool) -> list[Row]:
         rows += [*cases.audit_operators(2_000 if quick else 20_000), *cases.audit_models(real_paths(2 if quick else 6))]
     if "big" in kinds:
         rows += cases.big_weights((50 if quick else 500) * cases.MEGABYTE, folder)
+    if "kernels" in kinds and find_spec("litert_quantizer") is not None:
+        rows += cases.weight_kernels((8 if quick else 64) * cases.MEGABYTE)
     return rows
 
 
@@ -36,7 +39,7 @@ def main() -> int:
     """Print the table; 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes")
-    parser.add_argument("--only", default="operators,real,audit,big", help="which comparisons, separated by commas")
+    parser.add_argument("--only", default="operators,real,audit,big,kernels", help="which comparisons, separated by commas")
     parser.add_argument("--folder", type=Path, help="where to write; the file system counts (default: a temporary folder)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 import tflitekit as tk
+from tflitekit import types
+from tflitekit.quant import grid, kernels, ranges
+from tflitekit.quant.affine import Rounding
 
 from .. import generated
 from .harness import Row, anonymous_memory, interleave
@@ -177,4 +182,39 @@ def big_weights(size: int, folder: Path, repeats: int = 5) -> list[Row]:
     return [
         timing.row(f"{name}: rebuild and save", 1.3, "of its time"),
         Row(f"{name}: RssAnon above the import", grown, 0, 64, "MB", "a process that imported the package"),
+    ]
+
+
+QUANTIZER = "litert-quantizer"
+
+
+def weight_kernels(size: int, repeats: int = 5) -> list[Row]:
+    """Ranges and INT8 codes per channel of a float32 matrix of `size` bytes, and the packing of as many INT4 codes as it has elements."""
+    tensors = import_module("litert_quantizer.algorithms.uniform_quantize.uniform_quantize_tensor")
+    typing = import_module("litert_quantizer.qtyping")
+    packing = import_module("litert_quantizer.transformations.transformation_utils")
+    values = np.random.default_rng(0).standard_normal((size // (4 << 12), 1 << 12), np.float32)
+    rows, codes = grid.per_channel(values.shape, 0), kernels.Codes(-127, 127, rounding=Rounding.HALF_EVEN)
+
+    def ours(codes: kernels.Codes = codes) -> Any:
+        return ranges.fit(values.reshape(-1), rows, codes)[1]
+
+    def theirs() -> Any:
+        least, most = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
+        zero_point, scale = tensors.tensor_zp_scale_from_min_max(least, most, 8, True, typing.QuantGranularity.CHANNELWISE)
+        given = typing.UniformQuantParams(scale=scale, zero_point=zero_point, num_bits=8, symmetric=True, quantized_dimension=0)
+        return tensors.uniform_quantize(values, given)
+
+    def same(mine: Any, other: Any) -> None:
+        assert np.array_equal(mine.reshape(-1), other.reshape(-1))
+
+    even = interleave({"tflitekit": ours, QUANTIZER: theirs}, repeats, check=same)
+    away = interleave({"tflitekit": partial(ours, kernels.Codes(-127, 127)), QUANTIZER: theirs}, repeats)
+    four = np.random.default_rng(1).integers(-8, 8, values.size, np.int8)
+    pack = interleave({"tflitekit": lambda: types.pack_codes(four, 4), QUANTIZER: lambda: packing.pack_data(4, four)}, repeats, check=same)
+    name = f"{values.nbytes / MEGABYTE:.0f} MiB of float weights"
+    return [
+        even.row(f"{name}: INT8 per channel, halves to even", 5),
+        away.row(f"{name}: INT8 per channel, halves away from 0", 0),
+        pack.row(f"{four.nbytes / MEGABYTE:.0f} Mi of INT4 codes: packed", 3),
     ]

@@ -46,6 +46,17 @@ def test_streaming_in_small(tmp_path: Path) -> None:
     assert memory.ours < 24
 
 
+def test_kernels_in_small() -> None:
+    pytest.importorskip("litert_quantizer")
+    expect(cases.weight_kernels(8 * cases.MEGABYTE, repeats=3), SLACK)
+
+
+@pytest.mark.benchmark
+def test_kernels() -> None:
+    pytest.importorskip("litert_quantizer")
+    expect(cases.weight_kernels(64 * cases.MEGABYTE))
+
+
 @needs_peer
 @pytest.mark.benchmark
 def test_many_operators(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""Quantize and dequantize arrays: blocked to the cache, in float32, with scratch memory that is allocated once.
+
+    real = scale * (q - zero_point)
+
+Values are divided by the scale, which is not the same as multiplying by its reciprocal, and rounded half away from zero (TensorFlow's tools) or half
+to even (litert-quantizer). An asymmetric zero point is added after rounding half away and before rounding half to even, as those tools do it.
+Arrays are flat and contiguous; a `Grid` says which scale is whose. Infinities and NaN have no code: look for them first (`not_finite`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import EditError
+from .affine import Rounding
+from .grid import BLOCK, Block, Grid, Spread, reduced
+
+Floats = npt.NDArray[np.float32]
+FLOAT16_MAX = np.float32(65504)
+# The bits of -0.0 and of the largest float32 below 0.5. Adding that with the sign of x and cutting the fraction off rounds halves away from 0; adding
+# 0.5 itself would turn 0.49999997 into 1.
+_SIGN, _ALMOST_HALF = np.uint32(0x8000_0000), np.uint32(0x3EFF_FFFF)
+
+
+class Parameters(NamedTuple):
+    """A scale and a zero point for each channel of a grid."""
+
+    scale: Floats
+    zero_point: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The integers that values become: from `low` to `high`, in arrays of `dtype`, and how halves are rounded."""
+
+    low: int
+    high: int
+    dtype: Any = np.int8
+    rounding: Rounding = Rounding.HALF_AWAY
+
+    def __post_init__(self) -> None:
+        if self.rounding is Rounding.HALF_UP:
+            raise EditError("rounding half-up is what runtimes do between integers; weights are rounded half-away or half-even")
+
+
+class Scratch:
+    """Working arrays for the blocks of one walk, made once."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, Floats] = {}
+
+    def array(self, number: int, block: Block) -> Floats:
+        """Working array `number`, flat, with the length of the block."""
+        length = block.stop - block.start
+        held = self._arrays.get(number)
+        if held is None or len(held) < length:
+            held = self._arrays[number] = np.empty(length, np.float32)
+        return held[:length]
+
+
+def not_finite(values: npt.NDArray[Any]) -> tuple[int, int] | None:
+    """How many values are infinite or NaN, and the position of the first; None if all are finite."""
+    count, first = 0, -1
+    for start in range(0, values.size, BLOCK):
+        bad = ~np.isfinite(values[start : start + BLOCK])
+        found = int(np.count_nonzero(bad))
+        if found and first < 0:
+            first = start + int(bad.argmax())
+        count += found
+    return (count, first) if count else None
+
+
+def extremes(values: Floats, grid: Grid) -> tuple[Floats, Floats]:
+    """The least and the greatest value of each channel; 0 for channels without elements. NaN and infinities come through."""
+    least, most = np.full(grid.channels, np.inf, np.float32), np.full(grid.channels, -np.inf, np.float32)
+    for block in grid.blocks():
+        part, span = values[block.start : block.stop], slice(block.first, block.first + block.channels)
+        np.minimum(least[span], reduced(block, part, np.minimum), out=least[span])
+        np.maximum(most[span], reduced(block, part, np.maximum), out=most[span])
+    if not grid.size:
+        return np.zeros(grid.channels, np.float32), np.zeros(grid.channels, np.float32)
+    return least, most
+
+
+def round_half_away(values: Floats, scratch: Floats) -> None:
+    """Prepare values, in place, for an integer cast (or np.trunc) to round them half away from zero. Exact below 2^22."""
+    halves = scratch.view(np.uint32)
+    np.bitwise_and(values.view(np.uint32), _SIGN, out=halves)
+    np.bitwise_or(halves, _ALMOST_HALF, out=halves)
+    np.add(values, scratch, out=values)
+
+
+def quantize(values: Floats, grid: Grid, parameters: Parameters, codes: Codes, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    """The codes of finite values, clipped to the range of `codes`; flat, one a byte for types of 8 bits and less. In `out`, if that is given."""
+    result = np.empty(grid.size, codes.dtype) if out is None else out
+    shifted = bool(np.any(parameters.zero_point))
+    scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
+    scratch = Scratch()
+    for block in grid.blocks():
+        scaled = scratch.array(0, block)
+        np.divide(values[block.start : block.stop].reshape(block.shape), scales.over(block), out=scaled.reshape(block.shape))
+        if codes.rounding is Rounding.HALF_EVEN:
+            if shifted:
+                np.add(scaled.reshape(block.shape), zero_points.over(block), out=scaled.reshape(block.shape))
+            np.rint(scaled, out=scaled)
+        else:
+            round_half_away(scaled, scratch.array(1, block))
+            if shifted:
+                np.trunc(scaled, out=scaled)
+                np.add(scaled.reshape(block.shape), zero_points.over(block), out=scaled.reshape(block.shape))
+        np.clip(scaled, codes.low, codes.high, out=scaled)
+        np.copyto(result[block.start : block.stop], scaled, casting="unsafe")
+    return result
+
+
+def dequantize(codes: npt.NDArray[Any], grid: Grid, parameters: Parameters) -> Floats:
+    """The real values of codes of at most 16 bits: scale * (q - zero_point), rounded to float32 once."""
+    result = np.empty(grid.size, np.float32)
+    shifted = bool(np.any(parameters.zero_point))
+    scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
+    for block in grid.blocks():
+        real = result[block.start : block.stop].reshape(block.shape)
+        np.copyto(real, codes[block.start : block.stop].reshape(block.shape))
+        if shifted:
+            np.subtract(real, zero_points.over(block), out=real)
+        np.multiply(real, scales.over(block), out=real)
+    return result
+
+
+def to_float16(values: Floats) -> npt.NDArray[np.float16]:
+    """The nearest float16 values; what exceeds their range becomes the largest, as TensorFlow's tools do it."""
+    result = np.empty(values.size, np.float16)
+    scratch = np.empty(min(BLOCK, values.size), np.float32)
+    for start in range(0, values.size, BLOCK):
+        part = values[start : start + BLOCK]
+        clipped = scratch[: len(part)]
+        np.clip(part, -FLOAT16_MAX, FLOAT16_MAX, out=clipped)
+        np.copyto(result[start : start + BLOCK], clipped, casting="same_kind")
+    return result

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..errors import EditError
 
 # Elements of a block: with its scratch arrays it stays in a cache of 1 MB.
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 # From this many elements in a row on, one scale a row is cheap to broadcast; shorter rows get their scales written out side by side.
 _ROW = 8
 # Rows written out side by side are repeated up to about this length.

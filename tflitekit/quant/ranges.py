@@ -19,7 +19,7 @@ _NORMAL = np.float32(np.finfo(np.float32).tiny)
 # FLOAT16 scales that XNNPACK takes and that bfloat16 holds as well: from the smallest normal one to the largest with 8 bits of precision.
 HALF_SCALES = np.float32(2.0**-14), np.float32(65280)
 # Elements that `fit` takes at once.
-PIECE = 1 << 16
+PIECE = 1 << 18
 # Shares of the full range that are tried: first these, then those between the best one's neighbours.
 _COARSE = 2.0 ** (-np.arange(13) / 4)
 _FINE = 2.0 ** (np.array([-3, -2, -1, 1, 2, 3]) / 16)
@@ -63,7 +63,7 @@ def fit(
 ) -> tuple[Parameters, npt.NDArray[Any]]:
     """`choose`, and the codes: piece by piece where channels lie one after the other, so that each is quantized while it is in the cache."""
     made = np.empty(grid.size, codes.dtype)
-    if grid.outer != 1 or not 0 < grid.inner <= PIECE:
+    if grid.outer != 1 or not grid.size or grid.inner > PIECE:
         whole = choose(values, grid, codes, method=method, symmetric=symmetric, half=half)
         return whole, quantize(values, grid, whole, codes, made)
     step, chosen = PIECE // grid.inner, []

@@ -35,7 +35,9 @@ SCHEMA = {"_schema", "_metadata_schema"}
 # The top: may import anything, and is imported by nobody below.
 TOP = {"cli", "_audit", "__main__", "__init__"}
 # Third-party library -> the only layers that may import it.
-LIBRARIES = {"flatbuffers": {"flat"}, "tflite": {"flat"}, "ai_edge_litert": {"runtime"}, "rich": {"reports", "cli"}, "rich_argparse": {"cli"}}
+LIBRARIES = {
+    "flatbuffers": {"flat"}, "tflite": {"flat"}, "ai_edge_litert": {"runtime"}, "rich": {"reports", "cli"}, "rich_argparse": {"cli"}, "shtab": {"cli"},
+}  # fmt: skip
 # Lines. The schema modules are generated.
 LONGEST, EXEMPT = 650, {"_schema.py", "_metadata_schema.py"}
 

@@ -40,6 +40,7 @@ COMMANDS = (
     Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
     *(Command(entry.name, entry.help) for entry in ENTRIES),
     Command("apply", "run several passes one after the other"),
+    Command("completion", "print a script that lets bash, zsh or fish complete commands and options"),
 )
 
 
@@ -63,8 +64,8 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
     return RichHelpFormatter(prog, max_help_position=28)
 
 
-def build_parser(wanted: str | None = None) -> Parser:
-    """The parser of all commands; the options of a command are only set up if it is the wanted one."""
+def build_parser(wanted: str | None = None, *, every: bool = False) -> Parser:
+    """The parser of all commands; the options of a command are only set up if it is the wanted one, or if `every` asks for all."""
     parser = Parser(
         prog="tflitekit",
         description="Inspects and rewrites .tflite models without TensorFlow.",
@@ -79,7 +80,7 @@ def build_parser(wanted: str | None = None) -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit")
     for command in COMMANDS:
         child = commands.add_parser(command.name, help=command.help, formatter_class=help_formatter, allow_abbrev=False)
-        if command.name == wanted:
+        if every or command.name == wanted:
             child._positionals.title = "arguments"
             child.description = f"{command.help[0].upper()}{command.help[1:]}."
             module_of(command.name).configure(child)

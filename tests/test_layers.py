@@ -25,7 +25,7 @@ LAYERS = {
     "quant": {"errors", "types", "_schema", "graph", "quant"},
     "audit": {"errors", "types", "_schema", "_base", "graph", "quant", "audit"},
     "passes": {"errors", "types", "_schema", "_base", "graph", "quant", "audit", "passes"},
-    "runtime": {"errors", "types", "_schema", "graph", "runtime"},
+    "runtime": {"errors", "types", "_schema", "graph", "flat", "runtime"},
     "reports": {"errors", "types", "_schema", "_base", "graph", "quant", "audit", "passes", "runtime", "reports"},
 }
 # Modules of the graph layer.
@@ -36,7 +36,8 @@ SCHEMA = {"_schema", "_metadata_schema"}
 TOP = {"cli", "_audit", "__main__", "__init__"}
 # Third-party library -> the only layers that may import it.
 LIBRARIES = {
-    "flatbuffers": {"flat"}, "tflite": {"flat"}, "ai_edge_litert": {"runtime"}, "rich": {"reports", "cli"}, "rich_argparse": {"cli"}, "shtab": {"cli"},
+    "flatbuffers": {"flat"}, "tflite": {"flat"}, "ai_edge_litert": {"runtime"}, "PIL": {"runtime"}, "rich": {"reports", "cli"},
+    "rich_argparse": {"cli"}, "shtab": {"cli"},
 }  # fmt: skip
 # Lines. The schema modules are generated.
 LONGEST, EXEMPT = 650, {"_schema.py", "_metadata_schema.py"}

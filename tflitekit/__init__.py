@@ -15,6 +15,7 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from . import build as build
     from . import passes as passes
+    from . import runtime as runtime
     from ._audit import audit
     from .audit import Audit, Finding
     from .diff import Change, diff
@@ -61,8 +62,8 @@ __all__ = [  # noqa: RUF022 (grouped by use)
     "audit", "diff", "verify", "Audit", "Change", "Finding", "Problem",
     # rewriting models
     "passes", "run", "Note", "Pass", "PassResult",
-    # making models
-    "build",
+    # making and running models
+    "build", "runtime",
     # the object graph
     "Buffer", "ExternalBuffer", "ExternalBufferGroup", "Metadata", "Model", "Operator", "OperatorCode", "QuantizationParameters", "SignatureDef",
     "SubGraph", "Tensor", "TensorMap",
@@ -97,7 +98,7 @@ class _Package(_ModuleType):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        if name in ("build", "passes"):
+        if name in ("build", "passes", "runtime"):
             return import_module(f".{name}", __name__)
         home = _HOMES.get(name, "errors" if name.endswith(("Error", "Warning")) else "graph")
         value = getattr(import_module(f".{home}", __name__), name)

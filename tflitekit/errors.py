@@ -74,9 +74,17 @@ class OutputError(TFLiteKitError):
 
 
 class RuntimeCheckError(TFLiteKitError):
-    """A check in the runtime could not be made or failed."""
+    """A check in the runtime could not be made or failed.
+
+    `status`: "missing" (no interpreter is installed), "refused", "memory", "timeout", the name of the signal that ended the interpreter's process
+    ("SIGSEGV"), or "differs".
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, status: str = "differs") -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RecoveryWarning(UserWarning):

@@ -76,8 +76,9 @@ def test_json_has_the_documented_keys(command: str, model: Path, tmp_path: Path,
 
 def test_every_command_is_tested_and_has_a_module() -> None:
     rewriting = {entry.name for entry in ENTRIES} | {"apply", "completion"}  # these are in test_rewrite.py and test_completion.py
-    assert {command.name for command in COMMANDS} == set(KEYS) | rewriting
-    assert all(hasattr(module_of(name), "configure") and hasattr(module_of(name), "run") for name in {*KEYS, *rewriting})
+    running = {"compare", "observe"}  # in test_running.py
+    assert {command.name for command in COMMANDS} == set(KEYS) | rewriting | running
+    assert all(hasattr(module_of(name), "configure") and hasattr(module_of(name), "run") for name in {*KEYS, *rewriting, *running})
 
 
 def test_diff_answers_by_its_exit_code(model: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,8 @@ COMMANDS = (
     Command("audit", "what is really quantized, what is wrong, and what each runtime will do"),
     Command("explain", "what a finding of the audit means, and what repairs it"),
     Command("io", "what to feed each input and how to read each output, with code to paste"),
+    Command("compare", "how far the outputs of two models are apart when they run on the same inputs"),
+    Command("observe", "the real range of every tensor on your samples, and the quantization that it implies"),
     Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
     *(Command(entry.name, entry.help) for entry in ENTRIES),
     Command("apply", "run several passes one after the other"),
@@ -70,7 +72,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> Parser:
         prog="tflitekit",
         description="Inspects and rewrites .tflite models without TensorFlow.",
         epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
-        "3 cannot read or write, 4 refused because it would lose information.",
+        "3 cannot read or write, 4 refused because it would lose information, 5 the check in the runtime failed.",
         formatter_class=help_formatter,
         allow_abbrev=False,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..passes.options import Option, build, options_of
 from ..passes.registry import load
+from .check import add_check, check
 from .common import add_json, add_model, add_output, put, write_output
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 KEYS = (
     "input, output (null with --dry-run), writer, changed_bytes, in_place, backup, passes (each: pass, seconds, notes of kind, path, name, text, "
-    "data), changes (each: path, old, new), problems, findings (gone and new)"
+    "data), changes (each: path, old, new), problems, findings (gone and new), check (null, or as compare --json)"
 )
 
 
@@ -65,6 +66,7 @@ def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 def add_rewriting(parser: argparse.ArgumentParser, label: str) -> None:
     """What every rewriting command takes: where the result goes, and how it is told."""
     add_output(parser, label).add_argument("--dry-run", action="store_true", help="write nothing; show every change")
+    add_check(parser)
     add_json(parser, KEYS)
 
 
@@ -77,7 +79,8 @@ def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -
 
     model = read(arguments.model)
     result = run(model, *passes)
-    facts = rewritten_facts(model, result)
+    checked = check(arguments.model, result.model, arguments) if arguments.check else None
+    facts = rewritten_facts(model, result) | {"check": checked}
     facts |= output_facts(*((None, encode(result.model)) if arguments.dry_run else write_output(result.model, arguments, label)))
     put(facts, arguments.json, lambda: rewritten_report(facts, changes=arguments.dry_run))
     return 0

@@ -9,6 +9,7 @@ from ..audit import ERROR, WARNING, Finding, audit
 from ..graph import Model
 from ..passes.base import CHANGED, KINDS, REFUSED, Note, PassResult
 from .changes import changes_facts, changes_report
+from .compare import summary
 from .copied import HOW
 from .report import Cell, Column, KeyValues, Report, Table, Value
 from .report import Note as Paragraph
@@ -97,6 +98,8 @@ def _rows(facts: Facts) -> list[tuple[str, Value]]:
         rows.append(("size", size_text(after) + (f", {after - before:+d}" if after != before else ", as before")))
     if facts["backup"]:
         rows.append(("backup", facts["backup"]))
+    if facts.get("check"):
+        rows.append(("check", summary(facts["check"])))
     return rows
 
 

@@ -1,0 +1,137 @@
+"""Running models from the command line: the options that `compare`, `observe` and every `--check` share, and the check itself."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .numbers import accept_negative, number
+
+if TYPE_CHECKING:
+    from ..runtime.data import Data
+    from ..runtime.process import Limits
+
+RESOLVERS = ("default", "optimized", "reference")
+TOLERANCE = "1lsb,0.001%"
+TOLERANCE_HELP = (
+    "1lsb (steps of the output's scale), 1e-3 (real values), 0.1%% (of the output's largest value), 40dB (least signal to noise), 0 (equal), "
+    "or several joined by commas, of which one is enough"
+)
+PREFIX = "check-"  # of options that a rewriting command may have for itself
+
+
+def add_data_options(group: Any, random: str, prefix: str = "") -> None:
+    """Where inputs come from: --data, --mean, --std, --samples, --random, --seed, --range."""
+    group.add_argument(
+        f"--{prefix}data", metavar="FILE", nargs="+",
+        help="samples: .npz with arrays named like the inputs, .npy, images (need Pillow; stretched to the input's size), or folders of these. "
+        "Floats are real values, integers of a quantized input's type its codes",
+    )  # fmt: skip
+    group.add_argument(f"--{prefix}mean", type=number, metavar="M", help="with std: the data are pixels x, real = (x - M) / S")
+    group.add_argument(f"--{prefix}std", type=number, metavar="S", help="with mean")
+    group.add_argument(f"--{prefix}samples", type=int, metavar="N", help="use at most N samples of the data")
+    group.add_argument(f"--{prefix}random", type=int, metavar="N", help=random)
+    group.add_argument(f"--{prefix}seed", type=int, default=0, metavar="N", help="for random samples (default: 0)")
+    group.add_argument(
+        f"--{prefix}range", type=number, nargs=2, metavar=("LOW", "HIGH"), help="of random values for float inputs without any scale (default: -1 1)"
+    )
+
+
+def add_run_options(group: Any, prefix: str = "") -> None:
+    """How models are run: --resolver, --signature, --shape, --timeout, --memory, --threads."""
+    group.add_argument("--resolver", choices=RESOLVERS, default="default", help="default: optimized kernels and XNNPACK; optimized: no XNNPACK")
+    group.add_argument(f"--{prefix}signature", metavar="KEY", help="only this signature")
+    group.add_argument(
+        f"--{prefix}shape", metavar="NAME=1x224x224x3", action="append", default=[], help="the shape of a dynamic input (default: 1 for each -1)"
+    )
+    group.add_argument(f"--{prefix}timeout", type=number, default=60.0, metavar="S", help="seconds for loading, and for each run (default: 60)")
+    group.add_argument(f"--{prefix}memory", type=int, default=4096, metavar="MIB", help="limit for each model's process; 0: none (default: 4096)")
+    group.add_argument(f"--{prefix}threads", type=int, default=1, metavar="N", help="threads of the interpreter (default: 1)")
+
+
+def add_check(parser: argparse.ArgumentParser, tolerance: str = TOLERANCE) -> None:
+    """Give a rewriting command the option --check, and those that go with it. `tolerance` is the default of --tolerance."""
+    accept_negative(parser)
+    group = parser.add_argument_group("check in the runtime")
+    group.add_argument("--check", action="store_true", help="run the model before and after; unless they agree, write nothing and exit 5")
+    group.add_argument("--tolerance", metavar="T", default=tolerance, help=f"{TOLERANCE_HELP} (default: {tolerance.replace('%', '%%')})")
+    add_data_options(group, "use N random samples (default: 4)", PREFIX)
+    add_run_options(group, PREFIX)
+
+
+def _without_prefix(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The options of a check under the names that `compare` uses."""
+    start = PREFIX.replace("-", "_")
+    found = {name[len(start) :]: value for name, value in vars(arguments).items() if name.startswith(start)}
+    return argparse.Namespace(**found, tolerance=arguments.tolerance, resolver=arguments.resolver)
+
+
+def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run both models (paths, bytes or Models) with the options of `add_check`, and return the facts of the comparison (`compare_facts`).
+
+    RuntimeCheckError, exit code 5, where an output is beyond the tolerance, a signature is missing, or the runtime refuses or crashes on a model.
+    """
+    from ..errors import EditError, RuntimeCheckError
+    from ..reports.compare import worst
+    from ..reports.facts_compare import compare_facts
+    from ..runtime.interface import Subject, subject
+
+    first, second = subject(before), subject(after)
+    sides = [Subject(f"the model {when}", each.model, each.content) for when, each in (("before", first), ("after", second))]
+    try:
+        facts = compare_facts(run_comparison(sides[0], sides[1], _without_prefix(arguments)))
+    except EditError as error:
+        raise RuntimeCheckError(f"the check cannot be made: {error}", "refused") from None
+    if not facts["within"]:
+        raise RuntimeCheckError(f"the check failed, tolerance {facts['tolerance']}: {worst(facts)}. Nothing was written")
+    return facts
+
+
+def run_comparison(a: Any, b: Any, arguments: argparse.Namespace, layers: bool = False) -> Any:
+    """`runtime.compare` with the options of the command line."""
+    from ..runtime import compare
+
+    return compare(
+        a, b, data_of(arguments), resolver=arguments.resolver, signature=arguments.signature, shapes=shapes_of(arguments),
+        tolerance=arguments.tolerance, layers=layers, limits=limits_of(arguments),
+    )  # fmt: skip
+
+
+def data_of(arguments: argparse.Namespace) -> Data:
+    """The source of inputs that the options describe; EditError for options that exclude each other."""
+    from ..errors import EditError
+    from ..runtime.data import FileData, RandomData
+
+    if arguments.data is None:
+        for name in ("mean", "std", "samples"):
+            if getattr(arguments, name) is not None:
+                raise EditError(f"--{name} goes with --data")
+        return RandomData(4 if arguments.random is None else arguments.random, arguments.seed, tuple(arguments.range or (-1.0, 1.0)))
+    for name in ("random", "range"):
+        if getattr(arguments, name) is not None:
+            raise EditError(f"--data and --{name} exclude each other")
+    return FileData(arguments.data, arguments.mean, arguments.std, arguments.samples)
+
+
+def limits_of(arguments: argparse.Namespace) -> Limits:
+    """The limits that the options set."""
+    from ..runtime.process import Limits
+
+    return Limits(arguments.timeout, arguments.memory or None, arguments.threads)
+
+
+def shapes_of(arguments: argparse.Namespace) -> dict[str, tuple[int, ...]]:
+    """The shapes of --shape; EditError for one that cannot be read."""
+    from ..errors import EditError
+
+    found = {}
+    for text in arguments.shape:
+        name, equals, shape = text.rpartition("=")
+        try:
+            dimensions = tuple(int(part) for part in shape.replace(",", "x").split("x")) if shape else ()
+        except ValueError:
+            dimensions = (-1,)
+        if not equals or any(d < 0 for d in dimensions):
+            raise EditError(f"--shape {text!r}: write NAME=1x224x224x3")
+        found[name] = dimensions
+    return found

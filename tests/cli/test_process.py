@@ -21,7 +21,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, cwd=REPOSITORY, env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["apply", "--help"], ["completion", "bash"], ["copy", "--help"], ["sumary"], ["diff", "x"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["apply", "--help"], ["completion", "bash"],
+        ["copy", "--help"], ["compare", "--help"], ["observe", "--help"], ["sumary"], ["diff", "x"], [],
+    ],
+)  # fmt: skip
 def test_help_version_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         f"import sys\nfrom tflitekit.cli.main import main\nmain({arguments!r})\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"

@@ -406,6 +406,7 @@ SPECIAL: dict[str, Special] = {
     "blocks-float32-scales": _blocks(scales="FLOAT32"),
     "blocks-wrong-size": _blocks(block_size=64),
     "blocks-16": _blocks(block=16),
+    "blocks-small-16": _blocks(block=16, units=2),
     "blocks-int2": _blocks(weights="INT2"),
     "blocks-negative": _blocks(factor=-1),
     "blocks-index": _blocks(index=99),

@@ -79,6 +79,20 @@ CODES: dict[str, Code] = {
             "Set the right parameters; what they are does not follow from the file.",
         ),
         Code(
+            "Q107", "output that its inputs do not reach, or always exceed",
+            "The scales of inputs, weights and output make the factor by which sums become codes. If it is too small, nothing that goes in "
+            "moves the output by half a step: kernels return the bias alone, or one code, whatever the input. If it is too large, the smallest "
+            "input is beyond the range. Both come from scales that were edited, or typed in, without the others.",
+            "set-quantization, once the right scale is known: which one is wrong does not follow from the file. If it is that of the input, "
+            "set-input-stats.",
+        ),
+        Code(
+            "Q108", "output scale too fine for the arithmetic of the kernel",
+            "ADD and HARD_SWISH bring their inputs to a common fine scale first. An output scale that is finer than that makes a factor of 1 or "
+            "more where the kernel demands less: it stops, or ends the whole process.",
+            "set-quantization, once the right scale is known: which of the scales is wrong does not follow from the file.",
+        ),
+        Code(
             "Q201", "weights with a zero point that the kernel does not apply",
             "Weights of INT8, INT4 and INT2 are symmetric in most kernels: another zero point is refused, or ignored, which shifts every weight.",
             "Re-encode the weights with zero point 0.",
@@ -97,6 +111,14 @@ CODES: dict[str, Code] = {
             "Q204", "weight scale that is zero, negative, not finite or subnormal",
             "A channel with scale 0 is dead: its weights are all 0, whatever their codes. XNNPACK refuses such a scale.",
             "Give channels of zeros any positive scale.",
+        ),
+        Code(
+            "Q205", "blockwise weights that some kernels do not compute",
+            "Scales of blocks are kept in a tensor of their own, which most kernels do not look at: they read scale 0 and return the bias "
+            "alone, without a word. The others have conditions: FLOAT16 scales, blocks of a multiple of 32, at least 4 units, an even depth of "
+            "at least 32.",
+            "requantize-weights stores them per channel, which all kernels compute. With FLOAT16 scales and blocks of 32 the default "
+            "interpreter computes them.",
         ),
         Code(
             "Q211", "dead channels: all weights of an output channel are 0",
@@ -212,14 +234,14 @@ CODES: dict[str, Code] = {
             "Q703", "min_runtime_version is older than the operators",
             "The metadata entry min_runtime_version tells applications which TFLite version is new enough. The operator named here, or what its "
             "types need, came later. Tools that edit models often leave the entry of the float model.",
-            "None of the passes writes it: nothing that executes the model reads it. Whoever ships by it has to look at the version that is "
-            "expected here.",
+            "fix-quantization raises it.",
         ),
         Code(
             "Q801", "codes that are dequantized and quantized again",
             "DEQUANTIZE followed by QUANTIZE goes from codes to codes through floats. With equal types and parameters it changes nothing; "
             "otherwise one QUANTIZE does the same, without the floats, and accelerators for integers need not stop there.",
-            "None of the passes removes operators that compute. Converting again with a converter that folds such pairs does.",
+            "fix-quantization takes both out where that changes no value. Where types or parameters differ, one QUANTIZE in their place would "
+            "round once instead of twice: none of the passes does that.",
         ),
         Code(
             "Q802", "floats that are quantized and dequantized at once",
@@ -232,13 +254,13 @@ CODES: dict[str, Code] = {
             "Q803", "two QUANTIZE operators in a row",
             "The second rounds again what the first has rounded. One QUANTIZE from the first type to the last gives the same but for that "
             "rounding. At an input it is what is left of a converter that changed the type of the interface.",
-            "set-io-dtype, where they are at an input or output: it makes one of both. Elsewhere none of the passes removes operators that "
-            "compute.",
+            "fix-quantization leaves out the one that changes no value, such as between INT8 and UINT8; set-io-dtype takes away the one at an "
+            "input or output. Where both round, none of the passes makes one of them.",
         ),
         Code(
             "Q804", "tensor that is dequantized twice",
             "Two DEQUANTIZE operators expand the same codes into two equal float tensors: time and memory spent twice.",
-            "None of the passes merges operators; the values are right.",
+            "fix-quantization lets all readers share the first.",
         ),
         Code(
             "Q805", "DEQUANTIZE, CAST, QUANTIZE",

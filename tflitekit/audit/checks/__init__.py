@@ -7,12 +7,14 @@ from ..findings import Check
 from .activations import invalid_parameters
 from .alignment import buffers, wide_elements
 from .bias import biases
+from .blocks import blocks
 from .edge_tpu import edge_tpu
 from .ends import inputs
 from .load import load_rules
 from .operands import missing_parameters, operand_types
 from .parameters import fixed_outputs, shared_parameters
 from .placeholder import placeholder_ranges
+from .reach import reach
 from .runtime_version import runtime_version
 from .signatures import signatures
 from .structure import conversions, simulated
@@ -21,8 +23,8 @@ from .weight_values import weight_values
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
-    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, weights, biases, fixed_outputs, shared_parameters,
-    placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
+    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, weights, blocks, biases, fixed_outputs,
+    shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
 )  # fmt: skip
 
 # Checks that read all weights: made only if asked for.

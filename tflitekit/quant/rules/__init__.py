@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..._schema import BuiltinOperator
-from .facts import FACTS, GENERAL_FACTS
+from .facts import FACTS, FACTS_OF, GENERAL_FACTS
 from .model import (
     LITERT,
     Behaviour,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
+    "FACTS_OF",
     "GENERAL_FACTS",
     "LITERT",
     "RULES",

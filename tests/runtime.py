@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,14 +49,18 @@ class Outcome:
 
 @dataclass
 class Job:
-    """A model (a path or its bytes) and how to run it. `inputs` replaces seeded inputs, by position; `recipe` fixes the kind of inputs."""
+    """A model (a path or its bytes) and how to run it. `inputs` replaces seeded inputs, by position; `recipe` fixes the kind of inputs.
+
+    With `signature`, that one runs: `inputs` are by name, and outputs come in the order of their names.
+    """
 
     model: Path | str | bytes
     resolver: str = DEFAULT
     seed: int = 7
     recipe: int | None = None
-    inputs: dict[int, Any] = field(default_factory=dict)
+    inputs: dict[Any, Any] = field(default_factory=dict)
     timeout: float = 30.0
+    signature: str | None = None
 
 
 class Worker:
@@ -69,7 +73,7 @@ class Worker:
         """Run one job; where a kind of input crashes the runtime, the next kind is tried, as for an error."""
         outcome = self._run(job)
         while not outcome.ok and outcome.status.startswith("SIG") and job.recipe is None and outcome.recipe is not None and outcome.recipe < 3:
-            retry = self._run(Job(job.model, job.resolver, job.seed, outcome.recipe + 1, job.inputs, job.timeout))
+            retry = self._run(replace(job, recipe=outcome.recipe + 1))
             if retry.recipe is None:
                 break
             outcome = retry
@@ -80,8 +84,9 @@ class Worker:
         assert process.stdin is not None
         model = job.model if isinstance(job.model, bytes) else str(job.model)
         body = pickle.dumps(
-            {"model": model, "resolver": job.resolver, "seed": job.seed, "recipe": job.recipe, "inputs": job.inputs or None}
-        )
+            {"model": model, "resolver": job.resolver, "seed": job.seed, "recipe": job.recipe, "inputs": job.inputs or None,
+             "signature": job.signature}
+        )  # fmt: skip
         try:
             process.stdin.write(struct.pack("<I", len(body)) + body)
             process.stdin.flush()

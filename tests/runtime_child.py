@@ -49,6 +49,16 @@ def flatten(value: Any) -> tuple[str, tuple[int, ...], bytes]:
     return array.dtype.str, array.shape, array.tobytes()
 
 
+def run_signature(interpreter: Any, job: dict[str, Any], rng: Any, recipe: int) -> list[Any]:
+    """Run one signature on inputs by name; its outputs in the order of their names."""
+    runner = interpreter.get_signature_runner(job["signature"])
+    values = {}
+    for name, detail in sorted(runner.get_input_details().items()):
+        given = (job["inputs"] or {}).get(name)
+        values[name] = make_input(rng, detail["dtype"], tuple(detail["shape"]), recipe) if given is None else given
+    return [flatten(value) for _, value in sorted(runner(**values).items())]
+
+
 def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
     """Build the interpreter, feed seeded inputs and return the outputs of subgraph 0."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -64,6 +74,8 @@ def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
             interpreter.allocate_tensors()
             result = {"status": "error", "recipe": recipe}
             rng = np.random.default_rng(job["seed"])
+            if job.get("signature") is not None:
+                return {"status": "ok", "recipe": recipe, "outputs": run_signature(interpreter, job, rng, recipe), "message": ""}
             for position, detail in enumerate(interpreter.get_input_details()):
                 given = (job["inputs"] or {}).get(position)
                 value = make_input(rng, detail["dtype"], tuple(detail["shape"]), recipe) if given is None else given

@@ -87,6 +87,14 @@ def references(model: Model) -> Iterator[tuple[Table, str, int | None, Any]]:
                 yield table, field.attribute, None, value
 
 
+def pinned(model: Model) -> set[Tensor]:
+    """The tensors that something besides operators' inputs and outputs refers to: the model's interface, signatures, quantization, intermediates."""
+    return {
+        target for table, attribute, _, target in references(model)
+        if isinstance(target, Tensor) and not (isinstance(table, Operator) and attribute in ("inputs", "outputs"))
+    }  # fmt: skip
+
+
 def remove_unused(model: Model, subgraph: SubGraph, candidates: Iterable[Tensor]) -> list[Tensor]:
     """Take those of the tensors out of the subgraph that nothing refers to any more; returns them. Their buffers stay."""
     used = {target for _, _, _, target in references(model) if isinstance(target, Tensor)}
@@ -117,6 +125,34 @@ def make_operator(model: Model, code: BuiltinOperator, inputs: Sequence[Tensor |
     made.opcode = OperatorCode(builtin_code=code)
     made.opcode = operator_code(model, code, required_version(made, RULES[code].versions))
     return made
+
+
+def fit(model: Model, operator: Operator) -> None:
+    """Let a QUANTIZE or DEQUANTIZE be what the types of its tensors need now: its operator code, version and options."""
+    source, target = operator.inputs[0], operator.outputs[0]
+    if source is None or target is None:
+        return
+    code = quantize_code(source, target)
+    if operator.opcode is None or operator.opcode.code != code:
+        operator.opcode, operator.builtin_options = OperatorCode(builtin_code=code), new_options(code)
+    needed = required_version(operator, RULES[code].versions)
+    if operator.opcode not in model.operator_codes or operator.opcode.version < needed:
+        operator.opcode = operator_code(model, code, needed)
+
+
+def remove_operators(subgraph: SubGraph, operators: Iterable[Operator]) -> None:
+    """Take operators out of a subgraph; what they computed must have no readers left."""
+    dead = set(operators)
+    subgraph.operators = [operator for operator in subgraph.operators if operator not in dead]
+
+
+def remove_unused_codes(model: Model, candidates: Iterable[OperatorCode | None]) -> list[OperatorCode]:
+    """Take those of the operator codes out of the model that no operator has any more; returns them."""
+    used = {operator.opcode for operator in model.operators()}
+    dead = [code for code in dict.fromkeys(candidates) if code is not None and code not in used and code in model.operator_codes]
+    if dead:
+        model.operator_codes = [code for code in model.operator_codes if code not in dead]
+    return dead
 
 
 def quantize_code(source: Tensor, target: Tensor) -> BuiltinOperator:
@@ -179,3 +215,42 @@ def raise_versions(model: Model) -> list[tuple[OperatorCode, int]]:
             raised.append((code, code.version))
             code.version = version
     return raised
+
+
+# ---- metadata that speaks of operators ----
+
+CONTROL_DEPENDENCIES, MIN_RUNTIME = b"model_control_dependencies", b"min_runtime_version"
+
+
+def drop_control_dependencies(model: Model) -> bool:
+    """Take out the entry that lists pairs of operator positions, for passes that move operators; returns whether there was one.
+
+    The runtime does without it (LiteRT core/interpreter.cc: it then takes the order of the list), but would follow a stale one.
+    """
+    kept = [entry for entry in model.metadata if entry.name != CONTROL_DEPENDENCIES]
+    found = len(kept) < len(model.metadata)
+    if found:
+        model.metadata = kept
+    return found
+
+
+def raise_min_runtime(model: Model, codes: Iterable[OperatorCode]) -> tuple[str, str] | None:
+    """Raise the entry min_runtime_version to what these operator codes need; never lower it. Returns (old, new), None where nothing changed.
+
+    A model without the entry gets none. The text is kept in 16 bytes padded with zeros, as converters write it.
+    """
+    entry = next((entry for entry in model.metadata if entry.name == MIN_RUNTIME), None)
+    data = getattr(entry.buffer, "data", None) if entry is not None else None
+    if entry is None or data is None:
+        return None
+    old = bytes(data).rstrip(b"\0").decode("ascii", "replace")
+    needed = [rule.versions.runtime_for(code.version) for code in codes if (rule := RULES.get(code.code)) is not None]
+    new = max([old, *(version for version in needed if version is not None)], key=_numbers)
+    if new == old:
+        return None
+    entry.buffer = model.add_buffer(new.encode().ljust(16, b"\0"))
+    return old, new
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))

@@ -1,0 +1,218 @@
+"""What `set-io-dtype` does: which inputs and outputs are meant, what is refused, and what else in the file speaks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from .._base import Dangling
+from .._schema import TensorType
+from ..errors import EditError, RefusedError, TFLiteKitError
+from ..flat.metadata import read_metadata, write_metadata
+from ..graph import Model, OperatorCode, SignatureDef, SubGraph, Tensor
+from ..quant.affine import Affine, code_range
+from .base import Notes
+from .io_dtype_codes import FLOAT, INTERFACE, codes_of
+from .io_dtype_edit import INPUTS, OUTPUTS, Inputs, Interface, Outputs
+from .set_io_dtype import parse_types
+from .surgery import drop_control_dependencies, pinned, raise_min_runtime, references, remove_unused, remove_unused_codes
+
+if TYPE_CHECKING:
+    from .set_io_dtype import SetIoDtype
+
+_EDITORS = {INPUTS: Inputs, OUTPUTS: Outputs}
+
+
+@dataclass(eq=False)
+class Wanted:
+    """An input or output (the first of equal ones at `position`) that is to have a type; `named` says that it was asked for by name."""
+
+    subgraph: SubGraph
+    side: str
+    position: int
+    type: TensorType
+    named: bool
+    before: Affine | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """The tensor that is there now."""
+        found = getattr(self.subgraph, self.side)[self.position]
+        assert isinstance(found, Tensor)
+        return found
+
+
+def set_types(options: SetIoDtype, model: Model, notes: Notes) -> None:
+    """Change all inputs and outputs that are asked for. RefusedError if not one of them can have its type; single ones are noted."""
+    wanted = [one for side in (INPUTS, OUTPUTS) for one in select(model, side, getattr(options, side))]
+    run = _Run(model, notes, [one for one in wanted if one.tensor.type in INTERFACE or one.named])
+    for one in wanted:
+        if one not in run.wanted:
+            notes.remark(one.tensor, f"{one.side[:-1]} stays {one.tensor.type.name}, which is neither floats nor codes of 8 or 16 bits")
+    if not run.wanted:
+        raise RefusedError("no input or output that was asked for is FLOAT32, INT8, UINT8 or INT16")
+    run.change_all()
+    run.finish()
+
+
+# ---- which are meant ----
+
+
+def entries(model: Model) -> list[SubGraph]:
+    """The subgraphs that callers run: the first one, and those of signatures."""
+    found = [*model.subgraphs[:1], *(signature.subgraph for signature in model.signature_defs)]
+    return [subgraph for subgraph in dict.fromkeys(found) if subgraph is not None and not isinstance(subgraph, Dangling)]
+
+
+def select(model: Model, side: str, text: str) -> list[Wanted]:
+    """The inputs or outputs that a text of types means, each once. EditError for names that match nothing, and for two types of one tensor."""
+    chosen: dict[Tensor, Wanted] = {}
+    everyone = {tensor: (g, i) for g in entries(model) for tensor, i in _listed(g, side)}
+    for name, type_name in sorted(parse_types(text, f"--{side}"), key=lambda pair: not pair[0]):
+        type_ = TensorType[type_name.upper()]
+        for tensor in _matching(model, side, name, everyone) if name else everyone:
+            other = chosen.get(tensor)
+            if other is None:
+                chosen[tensor] = Wanted(*(everyone[tensor][0], side, everyone[tensor][1]), type=type_, named=bool(name))
+            elif name and other.type != type_:
+                raise EditError(f"--{side}: {tensor.name_str!r} is to be {other.type.name} and {type_.name}")
+    return sorted(chosen.values(), key=lambda one: (model.subgraphs.index(one.subgraph), one.position))
+
+
+def _listed(subgraph: SubGraph, side: str) -> Iterator[tuple[Tensor, int]]:
+    """The inputs or outputs of a subgraph, each once, with their positions."""
+    seen: set[Tensor] = set()
+    for position, tensor in enumerate(getattr(subgraph, side)):
+        if tensor is not None and not isinstance(tensor, Dangling) and tensor not in seen:
+            seen.add(tensor)
+            yield tensor, position
+
+
+def _matching(model: Model, side: str, name: str, everyone: dict[Tensor, tuple[SubGraph, int]]) -> list[Tensor]:
+    """The tensors that a name means: a tensor's own, that of a signature, KEY:NAME, a position (0, or SUBGRAPH:0), or a pattern of tensor names."""
+    shown = [(signature, entry.name, entry.tensor) for signature in model.signature_defs for entry in getattr(signature, side)]
+    positions = {f"{model.subgraphs.index(g)}:{i}": tensor for tensor, (g, i) in everyone.items()}
+    attempts = (
+        [tensor for tensor in everyone if tensor.name_str == name],
+        [tensor for _, label, tensor in shown if _text(label) == name],
+        [tensor for signature, label, tensor in shown if f"{_text(signature.signature_key)}:{_text(label)}" == name],
+        [positions[key] for key in (name, f"0:{name}") if key in positions],
+        [tensor for tensor in everyone if fnmatchcase(tensor.name_str, name)],
+    )
+    for attempt in attempts:
+        found = [tensor for tensor in attempt if tensor in everyone]
+        if found:
+            return found
+    from difflib import get_close_matches
+
+    known = [tensor.name_str for tensor in everyone] + [_text(label) for _, label, _ in shown]
+    near = get_close_matches(name, known, 1)
+    raise EditError(f"--{side}: no {side[:-1]} is named {name!r}" + (f"; did you mean {near[0]!r}?" if near else ". `io` lists them"))
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def callers(model: Model) -> dict[SubGraph, str]:
+    """The subgraphs that operators call, each with one of the operators in words."""
+    found: dict[SubGraph, str] = {}
+    names = {operator.options: f"{operator.op_name} (subgraphs[{n}].operators[{i}])"
+             for n, g in enumerate(model.subgraphs) for i, operator in enumerate(g.operators) if operator.options is not None}  # fmt: skip
+    for table, _, _, target in references(model):
+        if isinstance(target, SubGraph) and not isinstance(table, SignatureDef):
+            found.setdefault(target, names.get(table, "an operator"))
+    return found
+
+
+# ---- changing them ----
+
+
+class _Run:
+    """One run of the pass."""
+
+    def __init__(self, model: Model, notes: Notes, wanted: list[Wanted]) -> None:
+        self.model, self.notes, self.wanted = model, notes, wanted
+        self.pinned, self.called = pinned(model), callers(model)
+        self.editors: dict[tuple[SubGraph, str], Interface] = {}
+        self.changed: list[Wanted] = []
+
+    def change_all(self) -> None:
+        """Change what can be changed. RefusedError, with every reason, if nothing of what was asked for can."""
+        refused: list[tuple[Wanted, str]] = []
+        for one in self.wanted:
+            if one.tensor.type == one.type:
+                self.notes.remark(one.tensor, f"{one.side[:-1]} is {one.type.name} already")
+                continue
+            try:
+                self._change(one)
+            except RefusedError as error:
+                refused.append((one, f"{one.side[:-1]} {one.tensor.name_str!r} cannot be {one.type.name}: {error}"))
+        if len(refused) == len(self.wanted):
+            raise RefusedError("; ".join(text for _, text in refused))
+        for one, text in refused:
+            self.notes.refused(one.tensor, text)
+
+    def _change(self, one: Wanted) -> None:
+        tensor, old = one.tensor, one.tensor.type
+        if old not in INTERFACE:
+            raise RefusedError(f"it is {old.name}, which is neither floats nor codes of 8 or 16 bits")
+        if one.subgraph in self.called:
+            raise RefusedError(f"{self.called[one.subgraph]} calls its subgraph and hands over what the subgraph takes now")
+        one.before = None if old == FLOAT else codes_of(tensor)
+        editor = self.editors.get((one.subgraph, one.side)) or _EDITORS[one.side](self.model, one.subgraph, self.pinned)
+        self.editors[one.subgraph, one.side] = editor
+        editor.log.clear()
+        editor.change(tensor, one.type)  # type: ignore[attr-defined]
+        self.changed.append(one)
+        after = None if one.type == FLOAT else codes_of(one.tensor)
+        was, now = _shown(one.before), _shown(after)
+        done = f"; {', '.join(editor.log)}" if editor.log else ""
+        data = {} if after is None else {"scale": float(after.scale), "zero_point": after.zero_point}
+        self.notes.changed(one.tensor, f"{one.side[:-1]} is {now} now, was {was}{done}", old=old.name, new=one.type.name, **data)
+
+    def finish(self) -> None:
+        """Take out what is unused now, and keep up what else speaks of types and operators."""
+        editors = list(self.editors.values())
+        for editor in editors:
+            remove_unused(self.model, editor.subgraph, editor.unused)
+        remove_unused_codes(self.model, [code for editor in editors for code in editor.dropped])
+        added: list[OperatorCode] = [code for editor in editors for code in editor.added]
+        if raised := raise_min_runtime(self.model, added):
+            self.notes.changed("metadata", f"min_runtime_version {raised[0]} raised to {raised[1]}")
+        moved = any(editor.dropped or editor.added for editor in editors)
+        if moved and drop_control_dependencies(self.model):
+            self.notes.changed("metadata", "model_control_dependencies taken out: it lists operators by position, and those moved")
+        if self.changed:
+            self._keep_metadata()
+
+    def _keep_metadata(self) -> None:
+        """Bounds in the TFLite Metadata that are the lowest and highest code (as for uint8 images) follow the type; real ones hold as they are."""
+        try:
+            metadata = read_metadata(self.model)
+        except TFLiteKitError as error:
+            self.notes.remark("metadata", f"not kept up, since it cannot be read: {error}")
+            return
+        stale = False
+        for one in self.changed if metadata is not None else ():
+            number = self.model.subgraphs.index(one.subgraph)
+            if metadata is None or one.before is None or number >= len(metadata.subgraph_metadata):
+                continue
+            about = metadata.subgraph_metadata[number]
+            listed = about.input_tensor_metadata if one.side == INPUTS else about.output_tensor_metadata
+            stats = listed[one.position].stats if one.position < len(listed) else None
+            low, high = code_range(one.before.type)
+            if stats is None or not stats.min or {*stats.min} != {low} or {*stats.max} != {high}:
+                continue
+            after = one.before.range() if one.type == FLOAT else code_range(one.type)
+            stats.min, stats.max = (float(after[0]),) * len(stats.min), (float(after[1]),) * len(stats.max)
+            self.notes.changed(one.tensor, f"its bounds in the metadata were the codes {low} to {high}, and are {after[0]:.6g} to {after[1]:.6g} now")
+            stale = True
+        if stale and metadata is not None:
+            write_metadata(self.model, metadata)
+
+
+def _shown(codes: Affine | None) -> str:
+    return "FLOAT32" if codes is None else f"{codes.type.name} with scale {float(codes.scale)!r} and zero point {codes.zero_point}"

@@ -94,7 +94,7 @@ def unpack_codes(data: npt.NDArray[np.uint8], bits: int, count: int, signed: boo
     codes = np.empty(len(data) * per_byte, np.int8)
     low = np.array(sum((1 << bits) - 1 << 8 * i for i in range(per_byte)), lane)
     half = np.int8(1 << bits - 1)
-    wide, shifted = np.empty(_BLOCK, lane), np.empty(_BLOCK, lane)
+    wide, shifted = (np.empty(min(_BLOCK, len(data)), lane) for _ in range(2))
     for start in range(0, len(data), _BLOCK):
         part = data[start : start + _BLOCK]
         spread, moved = wide[: len(part)], shifted[: len(part)]
@@ -119,16 +119,18 @@ def pack_codes(codes: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint8]:
     whole = len(flat) // per_byte
     packed = np.empty(-(-len(flat) // per_byte), np.uint8)
     lanes = flat[: whole * per_byte].view(lane)
-    merged, moved = np.empty(_BLOCK, lane), np.empty(_BLOCK, lane)
+    low = np.array(sum((1 << bits) - 1 << 8 * i for i in range(per_byte)), lane)
+    masked, merged, moved = (np.empty(min(_BLOCK, whole), lane) for _ in range(3))
     for start in range(0, whole, _BLOCK):
         part = lanes[start : start + _BLOCK]
-        sums, term = merged[: len(part)], moved[: len(part)]
-        np.bitwise_and(part, lane.type((1 << bits) - 1), out=sums)
-        for i in range(1, per_byte):
-            np.right_shift(part, lane.type(i * (8 - bits)), out=term)
-            np.bitwise_and(term, lane.type((1 << bits) - 1 << i * bits), out=term)
+        each, sums, term = masked[: len(part)], merged[: len(part)], moved[: len(part)]
+        np.bitwise_and(part, low, out=each)
+        np.right_shift(each, lane.type(8 - bits), out=sums)
+        np.bitwise_or(each, sums, out=sums)
+        for i in range(2, per_byte):
+            np.right_shift(each, lane.type(i * (8 - bits)), out=term)
             np.bitwise_or(sums, term, out=sums)
-        np.copyto(packed[start : start + len(part)], sums, casting="unsafe")
+        np.copyto(packed[start : start + len(part)], sums, casting="unsafe")  # the low byte
     if whole < len(packed):
         mask = (1 << bits) - 1
         packed[whole] = sum((int(code) & mask) << i * bits for i, code in enumerate(flat[whole * per_byte :]))

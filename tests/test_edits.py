@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests import forge
+from tests import forge, generated
 from tests.generated import rare_parts
+from tflitekit._copy import copied
 from tflitekit._placeholders import dangling
 from tflitekit._schema import TensorType
+from tflitekit.errors import EditError
 from tflitekit.flat import layout
 from tflitekit.flat.codec import encode
-from tflitekit.graph import Model
+from tflitekit.graph import Deferred, Model
 
 A, B = b"A" * 32, b"B" * 32
 
@@ -242,3 +245,30 @@ def test_what_numpy_or_the_layout_cannot_hold_is_an_edit_error() -> None:
         wrapping.strings()
     with pytest.raises(tk.EditError, match="no field nope"):
         deep.has("nope")
+
+
+def test_deferred_data_is_computed_when_it_is_written_and_not_before(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> np.ndarray:
+        calls.append(1)
+        return np.arange(1 << 18, dtype=np.uint32).view(np.uint8)
+
+    model = tk.parse(tk.serialize(generated.float_weights(1 << 21)))
+    tensor = next(t for t in model.tensors() if t.is_constant)
+    tensor.type, tensor.shape = TensorType.UINT32, (1 << 18,)
+    tensor.buffer.data = Deferred(1 << 20, compute)
+    assert tensor.is_constant and len(tensor.buffer.data) == 1 << 20 and tk.verify(model) is not None
+    other = copied(model)
+    assert tk.diff(model, other) == []
+    assert any(change.path.endswith(".data") and "1048576 bytes" in str(change) for change in tk.diff(tk.parse(bytes(model.source.data)), model))
+    assert not calls
+    tk.write(other, tmp_path / "out.tflite")
+    assert len(calls) == 1
+    read = tk.read(tmp_path / "out.tflite")
+    assert tk.serialize(model) == (tmp_path / "out.tflite").read_bytes()
+    assert next(t for t in read.tensors() if t.is_constant).numpy().tolist() == list(range(1 << 18))
+    assert tensor.numpy()[-1] == (1 << 18) - 1 and bytes(tensor.buffer.data[:4]) == bytes(4)
+    tensor.buffer.data = Deferred(5, compute)
+    with pytest.raises(EditError, match="5 bytes were announced, 1048576 computed"):
+        bytes(tensor.buffer.data)

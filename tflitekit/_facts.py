@@ -10,7 +10,7 @@ from typing import Any
 
 from ._schema import BlockwiseQuantization, MultiAxisQuantization
 from ._walk import Positions, printable
-from .graph import Model, QuantizationParameters, SubGraph, Tensor
+from .graph import Deferred, Model, QuantizationParameters, SubGraph, Tensor
 from .types import text
 
 
@@ -68,7 +68,7 @@ class Facts:
         self.scope_of = {scope.subgraph: scope for scope in self.scopes}
 
     @cached_property
-    def constants(self) -> list[tuple[Scope, int, Tensor, memoryview]]:
+    def constants(self) -> list[tuple[Scope, int, Tensor, memoryview | Deferred]]:
         """Tensors with data in a buffer, also empty data. Buffer 0 stands for no data, whatever it holds."""
         sentinel = self.model.buffers[0] if self.model.buffers else None
         return [

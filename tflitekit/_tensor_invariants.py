@@ -13,7 +13,7 @@ from ._facts import Facts, Problem, Quantized, Scope
 from ._schema import BlockwiseQuantization, MultiAxisQuantization, TensorType
 from ._walk import joined_bytes
 from .errors import EditError
-from .graph import Tensor
+from .graph import Tensor, view_of
 
 # ---- type and shape ----
 
@@ -116,7 +116,7 @@ def string_layout(facts: Facts) -> Iterator[Problem]:
         if tensor.type != TensorType.STRING:
             continue
         try:
-            count = len(types.decode_strings(data))
+            count = len(types.decode_strings(view_of(data)))
         except EditError as error:
             yield scope.tensor(index, "error", "string-layout", str(error), "buffer")
             continue

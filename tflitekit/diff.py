@@ -24,7 +24,7 @@ import numpy as np
 from ._base import ARRAYS, Field, OpaqueUnion, Table, class_of, fields_of, table_name
 from ._walk import SUBGRAPH_SHIFT, Positions, collector_paused, explained, joined_bytes, printable
 from .errors import EditError
-from .graph import Model
+from .graph import Deferred, Model, view_of
 
 _SMALL = 4096  # bytes up to which a plain comparison beats setting up arrays
 _BLOCK = 1 << 20  # bytes compared at once
@@ -286,6 +286,9 @@ def _same_bytes(old: Any, new: Any) -> bool:
     """Whether two views hold the same bytes; views of the same memory are not read, large ones are compared in blocks."""
     if old is None or new is None or len(old) != len(new):
         return False
+    if old is new:
+        return True
+    old, new = view_of(old), view_of(new)
     if len(old) <= _SMALL:
         return bool(old == new)
     x, y = np.frombuffer(old, np.uint8), np.frombuffer(new, np.uint8)
@@ -298,6 +301,8 @@ def _shown(value: Any) -> str:
     """A value as one line of text, cut where it is long."""
     if value is None:
         return "absent"
+    if isinstance(value, Deferred):
+        return f"{len(value)} bytes"
     if isinstance(value, (bytes, memoryview)):
         head = bytes(value[:16])
         if isinstance(value, bytes) and len(value) <= _SHOWN:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -300,7 +300,7 @@ class Tensor(Table):
             raise EditError(f"tensor {self.name_str!r} keeps its data in an external file")
         if self.buffer is None or self.buffer.data is None:
             raise EditError(f"tensor {self.name_str!r} has no constant data")
-        return self.buffer.data
+        return view_of(self.buffer.data)
 
 
 class QuantizationParameters(Table):
@@ -451,14 +451,49 @@ class OperatorCode(Table):
         return types.text(self.custom_code) or "CUSTOM" if self.code == BuiltinOperator.CUSTOM else self.code.name
 
 
+class Deferred:
+    """Constant data that is computed whenever it is read: `length` bytes. What is large is so kept out of memory until it is written.
+
+    It has a length and answers to indices and `bytes`; `view` computes all of it.
+    """
+
+    __slots__ = ("_compute", "_length")
+
+    def __init__(self, length: int, compute: Callable[[], npt.NDArray[np.uint8]]) -> None:
+        self._length, self._compute = length, compute
+
+    def __len__(self) -> int:
+        return self._length
+
+    def view(self) -> memoryview:
+        """The bytes; EditError if they are not as many as was said."""
+        view = _as_bytes(self._compute(), "Buffer.data")
+        if len(view) != self._length:
+            raise EditError(f"Buffer.data: {self._length} bytes were announced, {len(view)} computed")
+        return view
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.view())
+
+    def __getitem__(self, where: Any) -> Any:
+        return self.view()[where]
+
+
+def view_of(data: bytes | bytearray | memoryview | Deferred) -> memoryview:
+    """The bytes themselves, computed if they are deferred."""
+    return data.view() if isinstance(data, Deferred) else memoryview(data)
+
+
 class Buffer(Table):
     """Constant data. `data` is None (absent) or bytes-like; read from a file, it is a read-only view of the mapped file.
+
+    Assigned data may be `Deferred`.
 
     `out_of_line` says that the bytes are kept behind the flatbuffer, found through `offset` and `size`; those are laid out anew on writing.
     """
 
     __slots__ = ("data", "offset", "out_of_line", "size")
-    data: memoryview | None
+    data: memoryview | Deferred | None
     offset: int
     size: int
     out_of_line: bool
@@ -470,7 +505,7 @@ class Buffer(Table):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "data" and value is not None:
-            value = _as_bytes(value, "Buffer.data")
+            value = value if isinstance(value, Deferred) else _as_bytes(value, "Buffer.data")
             object.__setattr__(self, "_present", self._present | 1)
             object.__setattr__(self, "data", value)
             return

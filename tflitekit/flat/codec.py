@@ -10,7 +10,7 @@ from pathlib import Path
 from .._walk import explained
 from ..diff import Change, diff
 from ..errors import InputError, OutputError, RecoveryWarning, SerializeError, TFLiteKitError
-from ..graph import Model
+from ..graph import Model, view_of
 from . import files, inplace, patch
 from .container import survey
 from .reader import alignments, decode
@@ -116,7 +116,7 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
             return Output("source", [data], changes, 0)
         edits = patch.edits_for(model, changes, verifier)
         if edits is not None:
-            return Output("patch", patch.apply(data, edits), changes, sum(len(new) for _, new in edits), edits)
+            return Output("patch", [*patch.apply(data, edits)], changes, sum(len(new) for _, new in edits), edits)
     with explained(SerializeError, model):
         return Output("rebuild", rebuild(model, drop_unknown), changes)
 
@@ -127,7 +127,7 @@ def serialize(model: Model, *, rebuild: bool = False, drop_unknown: bool = False
     Raises SerializeError for a graph that is not self-contained, LossyWriteError if a rebuild would lose something (unless `drop_unknown`).
     """
     output = encode(model, rebuild_always=rebuild, drop_unknown=drop_unknown)
-    data = b"".join(output.pieces)
+    data = b"".join(map(view_of, output.pieces))
     if output.writer != "source":
         check(memoryview(data))
     return data

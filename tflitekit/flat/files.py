@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, OutputError
+from ..graph import Deferred, view_of
 from .container import Container
 from .verifier import IDENTIFIER
 
@@ -29,7 +30,7 @@ OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 Stamp = tuple[int, int, int, int]
-Pieces = Iterable[bytes | bytearray | memoryview]
+Pieces = Iterable[bytes | bytearray | memoryview | Deferred]
 
 
 @dataclass(eq=False)
@@ -317,7 +318,7 @@ def _write_all(descriptor: int, pieces: Pieces) -> int:
     """Write everything, in slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`."""
     total = 0
     for piece in pieces:
-        view, at = memoryview(piece), 0
+        view, at = view_of(piece), 0
         while at < len(view):
             at += os.write(descriptor, view[at : at + _SLICE])
         total += len(view)

@@ -20,7 +20,7 @@ from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, cla
 from .._schema import UNIONS
 from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
-from ..graph import Model
+from ..graph import Deferred, Model
 from .verifier import FEW, MAX_OFFSET, SCALARS, SIZES, Ints, distinct_of, plan, ranges
 
 Mask = npt.NDArray[np.bool_]
@@ -80,9 +80,9 @@ class Layout:
         self.lost: list[tuple[Any, str]] = []
         self.index = _Index(model)
         # Set by the buffers' group: inline data in file order with the positions of the fields that point to it, and data kept outside.
-        self.inline: list[memoryview] = []
+        self.inline: list[memoryview | Deferred] = []
         self.inline_at: Ints = np.zeros(0, np.int64)
-        self.outside: list[memoryview] = []
+        self.outside: list[memoryview | Deferred] = []
         self.outside_at: list[Callable[[Out, list[int]], None]] = []
         self.move_outside = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._base import Dangling
 from .._metadata_schema import ModelMetadata
 from ..errors import CorruptError, LimitError, TFLiteKitError
-from ..graph import Metadata, Model
+from ..graph import Metadata, Model, view_of
 from .nested import encode_nested
 from .reader import decode_nested
 
@@ -31,7 +31,7 @@ def read_metadata(model: Model) -> ModelMetadata | None:
     if data is None:
         raise CorruptError(f"the entry {ENTRY.decode()} has no data", where="metadata")
     try:
-        found = decode_nested(memoryview(data), ModelMetadata.__name__, IDENTIFIER)
+        found = decode_nested(view_of(data), ModelMetadata.__name__, IDENTIFIER)
     except TFLiteKitError as error:
         error.args = (f"{ENTRY.decode()}: {error}",)
         raise
@@ -60,7 +60,7 @@ def write_metadata(model: Model, metadata: ModelMetadata) -> bool:
     users = sum(1 for tensor in model.tensors() if tensor.buffer is buffer) + sum(1 for other in model.metadata if other.buffer is buffer)
     own = buffer in model.buffers[1:] and users + model.metadata_buffer.count(buffer) == 1
     if own and buffer is not None:
-        buffer.data = memoryview(data)
+        buffer.data = view_of(data)
     else:
         entry.buffer = model.add_buffer(data)
     return True

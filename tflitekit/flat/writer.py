@@ -11,12 +11,12 @@ import numpy as np
 
 from .._walk import collector_paused
 from ..errors import LossyWriteError, SerializeError
-from ..graph import Model
+from ..graph import Deferred, Model, view_of
 from .container import Container, moved_zip
 from .layout import Layout
 from .verifier import ALIGNMENT, MAX_OFFSET
 
-Piece = bytes | bytearray | memoryview
+Piece = bytes | bytearray | memoryview | Deferred
 
 _JOIN = 1 << 16  # pieces below this size are collected
 _FLUSH = 1 << 20
@@ -34,7 +34,7 @@ class Pieces:
         """Append bytes; large ones by reference."""
         self.position += len(piece)
         if len(piece) < _JOIN:
-            self.open += piece
+            self.open += view_of(piece)
             if len(self.open) < _FLUSH:
                 return
             piece = b""
@@ -92,19 +92,25 @@ def rebuild(model: Model, drop_unknown: bool = False) -> list[Piece]:
     return [out.bytes[: layout.size].data, *pieces.finish()]
 
 
-def _add_outside(pieces: Pieces, views: Iterable[memoryview]) -> list[int]:
+def _add_outside(pieces: Pieces, views: Iterable[memoryview | Deferred]) -> list[int]:
     """Append data that is found through absolute offsets, the same bytes once; returns the offsets."""
     placed: dict[tuple[int, int], int] = {}
     offsets = []
     for view in views:
-        address = np.frombuffer(view, np.uint8).__array_interface__["data"][0] if len(view) else 0
-        key = address, len(view)
+        key = _address(view), len(view)
         if key not in placed:
             pieces.align()
             placed[key] = pieces.position
             pieces.add(view)
         offsets.append(placed[key])
     return offsets
+
+
+def _address(view: memoryview | Deferred) -> int:
+    """Where bytes are in memory, or what stands for those that are not computed yet; 0 for none."""
+    if isinstance(view, Deferred):
+        return -id(view)
+    return int(np.frombuffer(view, np.uint8).__array_interface__["data"][0]) if len(view) else 0
 
 
 def _add_tail(pieces: Pieces, data: memoryview, container: Container, drop_unknown: bool) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from .. import types
 from .._base import Dangling, OpaqueUnion, Table, fields_of, table_name
 from .._schema import FIELDS
-from ..graph import Buffer, Model, SubGraph, Tensor
+from ..graph import Buffer, Deferred, Model, SubGraph, Tensor
 
 Facts = dict[str, Any]
 LONG = 64  # elements of a vector: beyond that, changes are summarised
@@ -181,6 +181,8 @@ def _side(value: Any, other: Any, places: Places, text: bool) -> Any:
         fields = set_fields(value, places).items()
         short_fields = {k: {"elements": len(v)} if isinstance(v, list) and len(v) > LONG else v for k, v in fields}
         return {"table": table_name(type(value)), **short_fields}
+    if isinstance(value, Deferred):
+        return {"bytes": len(value)}
     if isinstance(value, (bytes, bytearray, memoryview)) and not text:
         return {"bytes": len(value), **_differing(np.frombuffer(value, np.uint8), other)}
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) > LONG:

@@ -61,8 +61,8 @@ def test_clipped_weights() -> None:
     clipped = np.clip(np.rint(np.random.default_rng(2).normal(0, 80, (UNITS, DEPTH))), -127, 127).astype(np.int8)
     (finding,) = found(dense(clipped), "Q212")
     assert finding.found == int((np.abs(clipped.astype(int)) == 127).sum()) and finding.severity == "warning"
-    uniform = np.random.default_rng(3).integers(-127, 128, (64, 256)).astype(np.int8)
-    assert not found(dense(uniform), "Q212")
+    uniform = np.random.default_rng(3).integers(-128, 128, (64, 256)).astype(np.int8)
+    assert not found(dense(uniform, per_channel=False), "Q212")
     assert not found(dense(np.clip(clipped, -7, 7), "INT4"), "Q212")
 
 

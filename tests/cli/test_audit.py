@@ -347,3 +347,44 @@ def test_help_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> Non
     code = f"import sys\nfrom tflitekit.cli.main import main\nmain({arguments!r})\nprint('HEAVY', [n for n in {names!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=REPOSITORY)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+# ---- what the weights hold ----
+
+
+def test_weights_are_read_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "audit", DYNAMIC, "--weights")
+    assert (code, err) == (0, "") and "\nweights\n" in out and "190 of 256" in out and "▅" in out
+    assert "\nweights\n" not in call(capsys, "audit", DYNAMIC)[1]
+    facts = json.loads(call(capsys, "audit", DYNAMIC, "--weights", "--json")[1])["models"][0]
+    assert len(facts["weights"]) == 10 and all(sum(w["values"]["histogram"]["counts"]) == w["values"]["elements"] for w in facts["weights"])
+
+
+def test_histograms_in_ascii_where_nothing_else_can_be_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(encoding: str, *arguments: str) -> str:
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+        assert main([*arguments, str(DYNAMIC)]) == 0
+        sys.stdout.flush()
+        return raw.getvalue().decode(encoding)
+
+    for arguments in (("tensors", "--histogram", "--constant"), ("audit", "--weights")):
+        assert "█" in shown("utf-8", *arguments)
+        text = shown("ascii", *arguments)
+        assert "#" in text and "+" in text and "█" not in text
+
+
+def test_pictures_of_the_constants_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "tensors", DYNAMIC, "--histogram", "--constant", "--quantized")
+    assert code == 0 and out.count("\ntensor ") == 10 and "190 of 256 levels" in out
+    assert "\ntensor " not in call(capsys, "tensors", DYNAMIC, "--constant")[1]
+
+
+def test_weights_of_every_model_can_be_told(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
+    assert call(capsys, "audit", model_path, "--weights")[0] == 0
+    code, out, _ = call(capsys, "tensors", model_path, "--histogram", "--json")
+    assert code == 0
+    for tensor in json.loads(out)["tensors"]:
+        values = tensor["holds"] and tensor["holds"]["values"]
+        if values:
+            assert sum(values["histogram"]["counts"]) + values.get("not_finite", 0) == values["elements"]

@@ -36,7 +36,8 @@ from tflitekit.reports.to_sarif import to_sarif, uri_of
 from .models import nasty, small
 
 KEYS = {
-    "file", "verdict", "why", "interface", "coverage", "islands", "float_operators", "runtime", "counts", "findings", "required", "next",
+    "file", "verdict", "why", "interface", "coverage", "islands", "float_operators", "weights", "runtime", "counts", "findings", "required",
+    "next",
 }  # fmt: skip
 
 

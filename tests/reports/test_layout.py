@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tflitekit.graph import Model
+from tflitekit.reports.bars import BLOCKS
 from tflitekit.reports.escape import escape
 from tflitekit.reports.facts_operators import operators_facts
 from tflitekit.reports.facts_summary import summary_facts
@@ -34,6 +35,7 @@ def all_reports(model: Model) -> list[Report]:
         summary_report(summary_facts(model)),
         tensors_report(tensors_facts(model), channels=True),
         tensors_report(tensors_facts(model), exact=True),
+        tensors_report(tensors_facts(model, histogram=True), blocks=BLOCKS),
         operators_report(operators_facts(model)),
         operators_report(operators_facts(model), names=True),
     ]

@@ -15,7 +15,8 @@ from .scheme import SCHEMES, Island, Scheme, Share, classify
 from .weight_scan import WeightScan
 
 __all__ = [
-    "CODES", "ERROR", "INFO", "SCHEMES", "SEVERITIES", "WARNING", "Audit", "Code", "Finding", "Island", "Scheme", "Share", "audit", "classify",
+    "CODES", "ERROR", "INFO", "SCHEMES", "SEVERITIES", "WARNING", "Audit", "Code", "Finding", "Island", "Scheme", "Share",
+    "WeightScan", "audit", "classify",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .common import add_json
+from .common import add_json, blocks
 
 if TYPE_CHECKING:
     from ..quant.rules.model import Runtime
@@ -28,12 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="exit 1 unless the model is this, such as full-integer,io=int8. Also inputs=, outputs=, activation=, weights=, granularity=",
     )  # fmt: skip
     parser.add_argument("--fail-on", choices=SEVERITIES, help="exit 1 for findings of this severity or worse")
+    parser.add_argument("--weights", action="store_true", help="read the weights: histograms, and findings about their values")
     parser.add_argument("--markdown", action="store_true", help="print the report as Markdown")
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0 to FILE, replacing it; - is stdout, instead of the report")
     add_json(
         parser,
         "runtime, unreadable (each: path, message), models; of a model: file, verdict, why, interface, coverage, islands, float_operators, runtime, "
-        "counts, findings, required, next",
+        "weights (null without --weights), counts, findings, required, next",
     )
 
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         from ..reports.requirement import parse_requirement
 
         required = parse_requirement(arguments.require)
-    models, unreadable = _audit_all(arguments.model, _runtime(arguments.runtime), required)
+    models, unreadable = _audit_all(arguments.model, _runtime(arguments.runtime), required, arguments.weights)
     facts = audits_facts(models, unreadable, arguments.runtime)
     _put(facts, arguments)
     return 3 if unreadable else int(_fails(models, arguments.fail_on))
@@ -63,7 +64,9 @@ def _runtime(name: str | None) -> Runtime | None:
     return Runtime[name.upper()]
 
 
-def _audit_all(paths: Sequence[str], runtime: Runtime | None, required: Requirement | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _audit_all(
+    paths: Sequence[str], runtime: Runtime | None, required: Requirement | None, weights: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The facts of every file, and the path and message of those that cannot be read. A single one that cannot is an exception, as elsewhere."""
     from .._audit import audit
     from ..errors import TFLiteKitError
@@ -81,7 +84,7 @@ def _audit_all(paths: Sequence[str], runtime: Runtime | None, required: Requirem
             print_error(str(error))
             unreadable.append({"path": path, "message": str(error)})
             continue
-        models.append(audit_facts(model, audit(model, runtime=runtime), runtime, required))
+        models.append(audit_facts(model, audit(model, runtime=runtime, weights=weights), runtime, required))
     return models, unreadable
 
 
@@ -124,10 +127,10 @@ def _put(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
 
 
 def _put_report(facts: dict[str, Any], single: bool, markdown: bool) -> None:
-    from ..reports.audit import ASCII_BLOCK, BLOCK, audit_report
+    from ..reports.audit import audit_report
     from ..reports.audit_many import audits_report
 
-    report = audit_report(facts["models"][0], BLOCK if _can_print(BLOCK) else ASCII_BLOCK) if single else audits_report(facts)
+    report = audit_report(facts["models"][0], blocks()) if single else audits_report(facts)
     if markdown:
         from ..reports.to_markdown import to_markdown
 
@@ -136,14 +139,6 @@ def _put_report(facts: dict[str, Any], single: bool, markdown: bool) -> None:
     from ..reports.render import show
 
     show(report)
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _write_log(name: str, text: str) -> None:

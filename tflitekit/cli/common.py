@@ -74,3 +74,14 @@ def put(facts: dict[str, Any], as_json: bool, report: Callable[[], Report]) -> N
     from ..reports.render import show
 
     show(report())
+
+
+def blocks() -> str:
+    """The characters that bars are made of: blocks, or ASCII where standard output cannot print them."""
+    from ..reports.bars import ASCII_BLOCKS, BLOCKS
+
+    try:
+        BLOCKS.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return ASCII_BLOCKS
+    return BLOCKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .common import add_json, add_model, add_subgraph, put
+from .common import add_json, add_model, add_subgraph, blocks, put
 
 if TYPE_CHECKING:
     from ..graph import Model
@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=("index", "name", "size", "type"), default="index", help="order of the rows")
     parser.add_argument("--channels", action="store_true", help="one line for every scale of a tensor with several")
     parser.add_argument("--exact", action="store_true", help="all digits of scales and ranges")
+    parser.add_argument("--histogram", action="store_true", help="read constants, and draw what codes, numbers and scales they hold")
     parser.add_argument(
         "--export", metavar="FILE", help="write the parameters of the listed tensors to a new .json or .npz file, for set-quantization --from FILE"
     )
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser,
         "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape, "
         "shape_signature, bytes, stored_bytes, constant, variable, sparse, external, buffer, quantized, quantization; of that: "
-        "kind, scale, zero_point, quantized_dimension, min, max, details",
+        "kind, scale, zero_point, quantized_dimension, min, max, details; with --histogram also holds: problem, values, scales",
     )
 
 
@@ -51,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         subgraph=arguments.subgraph,
     )
     model = read(arguments.model)
-    facts = tensors_facts(model, only, arguments.sort)
+    facts = tensors_facts(model, only, arguments.sort, arguments.histogram)
     if arguments.export:
         _export(model, only, arguments.export)
-    put(facts, arguments.json, lambda: tensors_report(facts, arguments.channels, arguments.exact))
+    put(facts, arguments.json, lambda: tensors_report(facts, arguments.channels, arguments.exact, blocks()))
     return 0
 
 

@@ -22,6 +22,7 @@ Counts = npt.NDArray[np.int64]
 BLOCK = 1 << 18  # elements looked at together
 BINS = 256  # of histograms of numbers
 SCALE_BINS = 64
+FEW = 7  # codes that stay within this of the zero point have 15 levels at most
 CODE_TYPES = frozenset({TensorType.INT8, TensorType.UINT8, TensorType.INT16, TensorType.INT4, TensorType.INT2, TensorType.UINT4})
 _SIGNED = frozenset({TensorType.INT8, TensorType.INT16, TensorType.INT4, TensorType.INT2})
 
@@ -80,6 +81,11 @@ class CodeStatistics:
         """How far the codes of each channel get from its zero point; 0 in a dead channel."""
         reach: Counts = np.maximum(self.highest - self.zero_points, self.zero_points - self.lowest)
         return reach
+
+    @property
+    def few_levels(self) -> Counts:
+        """The channels that use few levels, of types that have many: all codes are within FEW of the zero point, not all of them 0."""
+        return np.flatnonzero((self.reach > 0) & (self.reach <= FEW)) if types.BITS[self.type] >= 8 else np.zeros(0, np.int64)
 
     def count(self, code: int) -> int:
         """How often a code occurs."""

@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from .audit_words import LISTED, RUNTIMES, joined
+from .bars import ASCII_BLOCKS
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
 from .stats import bounds_text, digits
 from .values import Facts, plural, share_text
+from .weights import weights_table
 
 BAR = 24  # cells of a bar
-BLOCK, ASCII_BLOCK = "█", "#"
 SHOWN_ISLANDS = 8
 SHOWN_NAMES = 4
 MEASURES = {"operators": "operators", "weight_bytes": "weight bytes", "macs": "MACs"}
@@ -25,14 +26,15 @@ BEHAVIOURS = {
 _VARYING = re.compile(r"\b[A-Z][A-Z0-9_]+ \d+\b|[-+]?\b(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)\b")
 
 
-def audit_report(facts: Facts, block: str = ASCII_BLOCK) -> Report:
-    """The verdict, its reasons, coverage as bars of `block`, islands, findings by kind, and what to do next."""
+def audit_report(facts: Facts, blocks: str = ASCII_BLOCKS) -> Report:
+    """The verdict, its reasons, coverage as bars of `blocks`, islands, what the weights hold, findings by kind, and what to do next."""
     sections: list[Section] = [
         *_texts("why", facts["why"]),
         *([_required(facts["required"])] if facts["required"] else []),
         _interface(facts),
-        _coverage(facts, block),
+        _coverage(facts, blocks[-1]),
         *_islands(facts),
+        *weights_table(facts["weights"] or [], blocks),
         *_findings(facts),
         *_texts("next", facts["next"]),
     ]

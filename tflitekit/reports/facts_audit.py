@@ -13,6 +13,7 @@ from ..graph import Model, Tensor
 from ..quant.preprocessing import recognise
 from ..quant.rules.model import Runtime
 from .audit_words import MODE_TEXTS, Placeholder, next_texts, sentence, why_texts
+from .facts_weights import weights_facts
 from .requirement import Requirement, differences
 from .values import Facts, Places, file_facts, number, plain
 
@@ -34,6 +35,7 @@ def audit_facts(model: Model, audit: Audit, runtime: Runtime | None = None, requ
     coverage   one row per execution mode: mode, what, operators, weight_bytes, macs, percent (of each of the three; null where the model has none)
     islands    operators (path, name, mode, reason), enters, leaves (each: path, name, type, operator, operator_path; null for the caller)
     float_operators  operators that compute in float in a model that is not all float: operator, reason, count, paths (the first three)
+    weights    null unless they were read, or what each holds: see `weights_facts`
     runtime    the runtime that severities are for, or null for the worst of all
     counts     number of findings by severity: error, warning, info
     findings   the worst first: see `finding_facts`
@@ -52,6 +54,7 @@ def audit_facts(model: Model, audit: Audit, runtime: Runtime | None = None, requ
         "coverage": _coverage(verdict),
         "islands": [_island(island, places) for island in audit.islands],
         "float_operators": _float_operators(verdict),
+        "weights": weights_facts(audit.weights) if audit.weights else None,
         "runtime": None if runtime is None else runtime.name.lower(),
         "counts": {severity: counts[severity] for severity in SEVERITIES},
         "findings": findings,

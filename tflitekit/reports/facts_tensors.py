@@ -11,6 +11,7 @@ from .._base import OpaqueUnion, table_name
 from .._schema import TensorType
 from ..errors import EditError
 from ..graph import Model, QuantizationParameters, Tensor
+from .facts_weights import values_facts
 from .values import Facts, Places, file_facts, set_fields, vector
 
 # Element types whose values are real numbers even if the tensor has a scale. (8-bit floats are codes like integers are.)
@@ -60,13 +61,13 @@ _SORT: dict[str, Callable[[Facts], object]] = {
 SORT_KEYS = tuple(_SORT)
 
 
-def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str = "index") -> Facts:
+def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str = "index", histogram: bool = False) -> Facts:
     """List what each tensor is, and how it is quantized.
 
     file      path (null without a file), name, size in bytes
     total     number of tensors in the model
     subgraphs number of subgraphs in the model
-    tensors   one object per listed tensor: see `tensor_facts`
+    tensors   one object per listed tensor: see `tensor_facts`; with `histogram` also `holds`: see `facts_weights.values_facts`
 
     sort: index, name, size (most stored bytes first) or type. EditError for a subgraph that the model does not have.
     """
@@ -74,7 +75,7 @@ def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str =
         raise EditError(f"no subgraph {only.subgraph}: the model has {len(model.subgraphs)}")
     places = Places(model)
     found = [
-        tensor_facts(tensor, places, number, index)
+        tensor_facts(tensor, places, number, index) | ({"holds": values_facts(tensor)} if histogram else {})
         for number, subgraph in enumerate(model.subgraphs)
         if only.subgraph in (None, number)
         for index, tensor in enumerate(subgraph.tensors)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .bars import columns_of, heights_of
 from .escape import escape
-from .report import Cell, Code, Column, KeyValues, Note, Report, Table, Value, cell
+from .report import Cell, Code, Column, Histogram, KeyValues, Note, Report, Table, Value, cell
 
 Line = list[Cell]
 GAP = 2  # blanks between columns
@@ -17,6 +18,8 @@ MIN_COLUMN = 12  # text below a row, or beside a label, gets at least this width
 IN_PLACE = 20  # a column that may have a line of its own is folded in place if this is left for it, and two lines suffice
 ROOMY = 40  # or if this is left for it
 DETAIL_INDENT = 4  # of lines below a row
+INDENT = 2  # of histograms
+DEFAULT_WIDTH = 80  # of histograms in a pipe
 
 _BREAKS = re.compile(r"\.\.|[/;,_:]|(?<=[A-Za-z])-(?=[A-Za-z])")  # a line may end behind these
 
@@ -30,6 +33,10 @@ def lay_out(report: Report, width: int | None) -> Iterator[Line]:
             yield []
             for piece in wrap(escape(section.text), width):
                 yield [Cell(piece, section.style)]
+        elif isinstance(section, Histogram):
+            if any(section.counts):
+                yield []
+                yield from histogram_lines(section, width)
         elif isinstance(section, Code):
             yield []
             yield [Cell(section.title, "section")]
@@ -39,6 +46,29 @@ def lay_out(report: Report, width: int | None) -> Iterator[Line]:
             if section.title:
                 yield [Cell(section.title, "section")]
             yield from _key_values(section, width) if isinstance(section, KeyValues) else _table(section, width)
+
+
+def histogram_lines(section: Histogram, width: int | None) -> Iterator[Line]:
+    """The title, the columns from the top down, and below them the ends of the range."""
+    columns, cells = columns_of(section.counts, (width or DEFAULT_WIDTH) - INDENT)
+    steps, last = len(section.blocks) - 1, len(columns) - 1
+    heights = heights_of(columns, steps * section.height)
+    margin = Cell(" " * INDENT)
+    if section.title:
+        yield [margin, Cell(section.title, "label")]
+    for row in reversed(range(section.height)):
+        filled = [section.blocks[min(max(height - row * steps, 0), steps)] * cells for height in heights]
+        if not "".join(filled).strip():
+            continue
+        inner = Cell("".join(filled[1:last]), section.style)
+        ends = section.ends or section.style
+        yield [margin, Cell(filled[0], ends), inner, *([Cell(filled[last], ends)] if last else [])]
+    axis = [" "] * max(len(columns) * cells, len(section.low) + len(section.high) + 1)
+    if section.zero is not None:
+        axis[section.zero * len(columns) // len(section.counts) * cells] = "0"
+    axis[: len(section.low)] = section.low
+    axis[len(axis) - len(section.high) :] = section.high
+    yield [margin, Cell("".join(axis), "note")]
 
 
 def cell_width(text: str) -> int:

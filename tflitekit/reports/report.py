@@ -71,7 +71,26 @@ class Code:
     text: str
 
 
-Section = Table | KeyValues | Note | Code
+@dataclass
+class Histogram:
+    """Counts as columns, as wide as there is room, over a line with their lowest and highest value.
+
+    `blocks` are the characters of a cell from empty to full. `zero` is the bin of the value 0, which is marked; `ends` the style of the first and
+    last column, where that differs.
+    """
+
+    counts: list[int]
+    low: str
+    high: str
+    blocks: str
+    title: str = ""
+    height: int = 4
+    style: str = ""
+    ends: str = ""
+    zero: int | None = None
+
+
+Section = Table | KeyValues | Note | Code | Histogram
 
 
 @dataclass

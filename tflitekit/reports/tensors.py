@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from .bars import ASCII_BLOCKS
 from .facts_tensors import kind_of
-from .report import Cell, Column, Note, Report, Table, Value
+from .report import Cell, Column, Note, Report, Section, Table, Value
 from .values import Facts, plural, shape_text, short, span
+from .weights import AT_ENDS, picture
 
 SUBGRAPH_INDEX = "# is subgraph:index."
 IDLE_SCALE = "Tensors of a float type that carry a scale are not counted as quantized: their values are real numbers already."
 
 
-def tensors_report(facts: Facts, channels: bool = False, exact: bool = False) -> Report:
-    """A table of tensors from `tensors_facts`. channels: one line per scale; exact: all digits of float32 values."""
+def tensors_report(facts: Facts, channels: bool = False, exact: bool = False, blocks: str = ASCII_BLOCKS) -> Report:
+    """A table of tensors from `tensors_facts`, and histograms made of `blocks` where the facts have them.
+
+    channels: one line per scale; exact: all digits of float32 values.
+    """
     several = facts["subgraphs"] > 1
     tensors = facts["tensors"]
     table = Table("", _columns(exact))
@@ -21,7 +26,21 @@ def tensors_report(facts: Facts, channels: bool = False, exact: bool = False) ->
             table.rows += _channels(tensor, len(table.columns), exact)
     count = plural(facts["total"], "tensor") if len(tensors) == facts["total"] else f"{len(tensors)} of {plural(facts['total'], 'tensor')}"
     quantized = sum(t["quantized"] for t in tensors)
-    return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors, several)])
+    pictures = [section for tensor in tensors if tensor.get("holds") for section in _picture(tensor, several, blocks)]
+    coded = any(tensor["holds"]["values"]["what"] == "codes" for tensor in tensors if tensor.get("holds") and tensor["holds"]["values"])
+    notes: list[Section] = [Note(AT_ENDS, "note")] if coded else []
+    return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors, several), *pictures, *notes])
+
+
+def _picture(tensor: Facts, several: bool, blocks: str) -> list[Section]:
+    kind = kind_of(tensor)
+    words = [tensor["type"], shape_cell(tensor).text, *([kind] if kind != "none" else [])]
+    head: list[tuple[str, Value]] = [("name", Cell(tensor["name"] or "(no name)", "name")), ("type", ", ".join(words))]
+    return picture(f"tensor {_number(tensor, several)}", head, tensor["holds"], blocks)
+
+
+def _number(tensor: Facts, several: bool) -> str:
+    return f"{tensor['subgraph']}:{tensor['index']}" if several else str(tensor["index"])
 
 
 def _columns(exact: bool) -> list[Column]:
@@ -45,7 +64,7 @@ def _row(tensor: Facts, several: bool, exact: bool) -> list[Value]:
     size = tensor["bytes"] if tensor["stored_bytes"] is None else tensor["stored_bytes"]
     scale, zero_point, axis = scale_text(tensor, exact), zero_point_text(tensor), axis_text(tensor)
     return [
-        f"{tensor['subgraph']}:{tensor['index']}" if several else str(tensor["index"]),
+        _number(tensor, several),
         tensor["type"],
         shape_cell(tensor),
         "?" if size is None else str(size),

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from .escape import escape
-from .report import Code, KeyValues, Note, Report, Table, Value, cell
+from .layout import histogram_lines
+from .report import Code, Histogram, KeyValues, Note, Report, Table, Value, cell
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&])")
 
@@ -34,6 +35,10 @@ def _sections(report: Report) -> Iterator[str]:
             # Longer than any run of backticks in the text.
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", section.text)), 0)
             yield f"\n## {literal(section.title)}\n\n{fence}\n{escape_lines(section.text)}\n{fence}"
+        elif isinstance(section, Histogram):
+            if any(section.counts):
+                lines = ["".join(part.text for part in line).rstrip() for line in histogram_lines(section, None)]
+                yield "\n```\n" + "\n".join(lines) + "\n```"
         elif section.rows:
             if section.title:
                 yield f"\n## {literal(section.title)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...quant.rules import Behaviour, Topic
-from ...quant.statistics import CodeStatistics
+from ...quant.statistics import FEW, CodeStatistics
 from ...types import BITS
 from ..execution import FLOAT, HYBRID, INTEGER
 from ..findings import INFO, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -17,7 +17,6 @@ from .weights import granularity_of
 CLIPPED = 0.01  # share of codes at the ends, besides the two for each scale that its range puts there; and at least one more for each scale
 SPIKE = 4.0  # how often an end occurs, compared with the codes next to it
 NEAR_ENDS = 4  # codes compared, on either side
-FEW = 7  # codes that stay within this of the zero point have 15 levels at most
 MANY_CHANNELS = 0.1  # share of channels that use few levels, from which it is a warning
 
 
@@ -62,9 +61,8 @@ def _clipped(scene: Scene, scan: WeightScan, codes: CodeStatistics) -> Iterator[
 
 
 def _few_levels(scene: Scene, scan: WeightScan, codes: CodeStatistics) -> Iterator[Finding]:
-    reach = codes.reach
-    few = np.flatnonzero((reach > 0) & (reach <= FEW))
-    if BITS[codes.type] < 8 or not len(few):
+    reach, few = codes.reach, codes.few_levels
+    if not len(few):
         return
     worst_one = int(few[np.argmin(reach[few])])
     levels = 2 * int(reach[worst_one]) + 1

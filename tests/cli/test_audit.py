@@ -378,13 +378,3 @@ def test_pictures_of_the_constants_of_a_model(capsys: pytest.CaptureFixture[str]
     code, out, _ = call(capsys, "tensors", DYNAMIC, "--histogram", "--constant", "--quantized")
     assert code == 0 and out.count("\ntensor ") == 10 and "190 of 256 levels" in out
     assert "\ntensor " not in call(capsys, "tensors", DYNAMIC, "--constant")[1]
-
-
-def test_weights_of_every_model_can_be_told(capsys: pytest.CaptureFixture[str], model_path: Path) -> None:
-    assert call(capsys, "audit", model_path, "--weights")[0] == 0
-    code, out, _ = call(capsys, "tensors", model_path, "--histogram", "--json")
-    assert code == 0
-    for tensor in json.loads(out)["tensors"]:
-        values = tensor["holds"] and tensor["holds"]["values"]
-        if values:
-            assert sum(values["histogram"]["counts"]) + values.get("not_finite", 0) == values["elements"]

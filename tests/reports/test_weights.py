@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tflitekit as tk
 from tflitekit.audit import audit
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model
@@ -24,6 +26,7 @@ from tflitekit.reports.report import Histogram, Report
 from tflitekit.reports.tensors import tensors_report
 from tflitekit.reports.to_json import to_json
 from tflitekit.reports.to_markdown import to_markdown
+from tflitekit.reports.weights import weights_table
 
 CODES = np.array([[-127, -1, 0, 0, 1, 1, 1, 127], [0, 0, 0, 0, 0, 0, 0, 0], [-3, -2, -1, 0, 0, 1, 2, 3]], np.int8)
 
@@ -110,6 +113,19 @@ def test_a_constant_that_cannot_be_read_is_told() -> None:
     shown = text(tensors_report(tensors_facts(broken, histogram=True)), 100)
     assert "needs 24 bytes, the buffer has 23" in shown
     assert "needs 24 bytes" in text(audit_report(audit_facts(broken, audit(broken, weights=True))), 100)
+
+
+def test_the_weights_of_real_models(model_path: Path) -> None:
+    """Every weight tensor has a line, counts add up, and what cannot be read is sparse."""
+    real = tk.read(model_path)
+    facts = audit_facts(real, audit(real, weights=True))
+    for weights in facts["weights"] or ():
+        values = weights["values"]
+        if values is None:
+            assert "sparse" in weights["problem"]
+        else:
+            assert sum(values["histogram"]["counts"]) + values.get("not_finite", 0) == values["elements"]
+    assert all(cell_width(line) <= 80 for line in text(Report("", weights_table(facts["weights"] or [], BLOCKS)), 80).splitlines())
 
 
 def test_int16_histograms_are_merged() -> None:

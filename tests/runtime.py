@@ -52,6 +52,8 @@ class Job:
     """A model (a path or its bytes) and how to run it. `inputs` replaces seeded inputs, by position; `recipe` fixes the kind of inputs.
 
     With `signature`, that one runs: `inputs` are by name, and outputs come in the order of their names.
+    With `frames` the model's bytes are run on each of them (inputs by position, or by name for a `signature`), no delegate, all tensors preserved;
+    what comes back are the outputs after the last (those of a signature by name), then the `tensors`, (subgraph, index) each.
     """
 
     model: Path | str | bytes
@@ -61,6 +63,8 @@ class Job:
     inputs: dict[Any, Any] = field(default_factory=dict)
     timeout: float = 30.0
     signature: str | None = None
+    frames: list[dict[Any, Any]] | None = None
+    tensors: tuple[tuple[int, int], ...] = ()
 
 
 class Worker:
@@ -85,7 +89,7 @@ class Worker:
         model = job.model if isinstance(job.model, bytes) else str(job.model)
         body = pickle.dumps(
             {"model": model, "resolver": job.resolver, "seed": job.seed, "recipe": job.recipe, "inputs": job.inputs or None,
-             "signature": job.signature}
+             "signature": job.signature, "frames": job.frames, "tensors": job.tensors}
         )  # fmt: skip
         try:
             process.stdin.write(struct.pack("<I", len(body)) + body)

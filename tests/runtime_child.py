@@ -91,6 +91,32 @@ def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
     return result
 
 
+def inspect(job: dict[str, Any]) -> dict[str, Any]:
+    """Run frames one after the other without delegates; return the outputs and the asked tensors, all preserved, after the last."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        interpreter = Interpreter(
+            model_content=job["model"], experimental_op_resolver_type=getattr(OpResolverType, job["resolver"]), num_threads=1,
+            experimental_preserve_all_tensors=True,
+        )  # fmt: skip
+        interpreter.allocate_tensors()
+        values: list[Any] = []
+        for frame in job["frames"]:
+            if job["signature"] is not None:
+                found = interpreter.get_signature_runner(job["signature"])(**frame)
+                values = [found[name] for name in sorted(found)]
+                continue
+            for position, detail in enumerate(interpreter.get_input_details()):
+                interpreter.set_tensor(detail["index"], frame[position])
+            interpreter.invoke()
+            values = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+        values += [interpreter.get_tensor(index, subgraph) for subgraph, index in job["tensors"]]
+        return {"status": "ok", "recipe": 0, "outputs": [flatten(value) for value in values], "message": ""}
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        return {"status": "error", "message": f"{type(error).__name__}: {error}", "recipe": 0, "outputs": []}
+
+
 def read_frame(stream: BinaryIO) -> Any:
     """The next job, or None at the end."""
     head = stream.read(4)
@@ -109,6 +135,9 @@ def main() -> None:
         out.flush()
 
     while (job := read_frame(sys.stdin.buffer)) is not None:
+        if job.get("frames") is not None:
+            send(inspect(job))
+            continue
         send(run(job, lambda recipe: send({"status": "started", "recipe": recipe})))
 
 

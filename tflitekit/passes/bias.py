@@ -19,7 +19,7 @@ from ..quant.affine import rounded
 from ..quant.rules import RULES, BiasRule, operand
 from ..types import INTEGER_RANGES
 from .base import Notes
-from .surgery import unique_name
+from .surgery import copied_parameters, unique_name
 
 Scales = npt.NDArray[np.float32]
 
@@ -36,8 +36,10 @@ class BiasUse:
 
 
 def product(operator: Operator, rule: BiasRule) -> Scales | None:
-    """Input scale x weight scale, each product rounded to float32; None where a factor has no affine scale."""
+    """Input scale x weight scale, each product rounded to float32; None where a factor has no affine scale, or the rule does not hold."""
     found: list[Any] = []
+    if rule.unless and operand(operator, rule.unless) is not None:
+        return None
     for name in rule.factors:
         tensor = operand(operator, name)
         if tensor is None or tensor.quantization is None or not len(tensor.quantization.scale):
@@ -91,7 +93,8 @@ class BiasKeeper:
         if sum(1 for other in self.before if other.tensor is tensor) > 1 or len(tensor.consumers()) > 1:
             tensor = _own(use.subgraph, tensor)
             use.operator.inputs[use.rule.operand] = tensor
-        tensor.quantization = QuantizationParameters(scale=scales, zero_point=np.zeros(len(scales), np.int64))
+        if tensor.quantization is not None and len(tensor.quantization.scale):
+            tensor.quantization = _followed(tensor.quantization, use.scales, scales)
         self.model.set_data(tensor, codes)
         notes.changed(
             tensor, f"bias of {use.operator.op_name} encoded again at input scale x weight scale; rounding error at most {error:.3g}",
@@ -120,8 +123,21 @@ def reencoded(tensor: Tensor, old: Scales, new: Scales) -> tuple[npt.NDArray[Any
     return wanted.astype(codes.dtype), float(np.max(np.abs(wanted * new.astype(np.float64) - real), initial=0.0))
 
 
+def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> QuantizationParameters:
+    """The stored parameters of a bias after its scales have changed. A stored scale beside the product stays as far beside it as it was."""
+    scale = new
+    if q.scale.tobytes() != old.tobytes() and len(q.scale) in (1, len(new)):
+        with np.errstate(all="ignore"):
+            kept = (q.scale.astype(np.float64) * (new.astype(np.float64) / old.astype(np.float64))).astype(np.float32)
+        if (np.isfinite(kept) & (kept > 0)).all() and (len(kept) == len(q.scale)):
+            scale = kept
+    zero_point = q.zero_point if not q.zero_point.any() and len(q.zero_point) in (1, len(scale)) else np.zeros(len(scale), np.int64)
+    low, high = (values if q.has(name) else None for name, values in (("min", q.min), ("max", q.max)))  # real values, which stay
+    return QuantizationParameters(scale=scale, zero_point=zero_point, min=low, max=high, quantized_dimension=q.quantized_dimension)
+
+
 def _own(subgraph: SubGraph, tensor: Tensor) -> Tensor:
     """A copy of a constant tensor, on the same buffer until its data is set."""
     made = Tensor(name=unique_name(subgraph, tensor.name or b"bias"), shape=tensor.shape, type=tensor.type, buffer=tensor.buffer)
-    made.quantization = tensor.quantization
+    made.quantization = copied_parameters(tensor)
     return subgraph.add_tensor(made)

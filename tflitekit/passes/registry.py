@@ -24,6 +24,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("fix-quantization", "fix_quantization", "FixQuantization", "repair what the audit finds, where the right value follows from the file"),
     Entry("set-quantization", "set_quantization", "SetQuantization", "set scale, zero point and axis of chosen tensors"),
     Entry("set-io-dtype", "set_io_dtype", "SetIoDtype", "change the types of inputs and outputs: float32, int8, uint8, int16"),
+    Entry("set-input-stats", "set_input_stats", "SetInputStats", "correct what an input's numbers stand for, or let it take raw bytes"),
 )
 
 

@@ -34,14 +34,16 @@ def fixed(source: str, *lines: tuple[str, float, int, float]) -> tuple[FixedPara
     return tuple(FixedParameters(TensorType[name], scale, zero_point, tolerance, source) for name, scale, zero_point, tolerance in lines)
 
 
-def bias(operand: int, factors: str, source: str, *lines: str, required: bool = False, selector: str = "", constant: float = 1.0) -> BiasRule:
+def bias(
+    operand: int, factors: str, source: str, *lines: str, required: bool = False, selector: str = "", constant: float = 1.0, unless: str = ""
+) -> BiasRule:
     """A bias; each line is an activation type and the types of the bias: "INT16 INT32|INT64"."""
     allowed = {}
     for line in lines:
         activation, _, names_ = line.partition(" ")
         allowed[TensorType[activation]] = tuple(TensorType[name] for name in names_.split("|"))
     first, second = factors.split()
-    return BiasRule(operand, MappingProxyType(allowed), (first, second), source, required, selector, constant)
+    return BiasRule(operand, MappingProxyType(allowed), (first, second), source, required, selector, constant, unless)
 
 
 def rule(

@@ -215,7 +215,7 @@ class BiasRule:
     """A bias: its types by activation type, and the two tensors whose scales multiply to its own.
 
     `factors` are operands ("in0", "intermediate4"); its zero point and quantized dimension are 0. `selector` is the option that chooses between two
-    integer types.
+    integer types. Where the operand `unless` is there, its scale follows from something else.
     """
 
     operand: int
@@ -225,6 +225,7 @@ class BiasRule:
     required: bool = False
     selector: str = ""
     constant_factor: float = 1.0
+    unless: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +297,7 @@ class OpRule:
 
     `inputs` and `outputs` are roles by position; `alternatives` are other input lists, chosen by their length. `types` are the quantized element
     types of activations for which builtin kernels compute right values, `delegated` those that XNNPACK takes over. `pairs` are the types of input and
-    output of an operator that converts.
+    output of an operator that converts. `takes_codes`: it reads codes as plain numbers, whatever their parameters say.
     """
 
     operator: BuiltinOperator
@@ -314,6 +315,7 @@ class OpRule:
     facts: tuple[Fact, ...] = field(default=(), repr=False)
     pairs: frozenset[tuple[TensorType, TensorType]] = frozenset()
     notes: tuple[str, ...] = ()
+    takes_codes: bool = False
 
     @property
     def name(self) -> str:

@@ -158,7 +158,7 @@ CONVERSIONS: tuple[OpRule, ...] = (
         "A constant input is converted once and kept (dequantize.cc:79-107); FLOAT16 weights are stored this way.",
         "INT32 is not accepted, so this operator cannot show a quantized bias.",
     )),
-    rule("CAST", "activation", "activation", ALL, "LiteRT op_version.cc; measured",
+    rule("CAST", "activation", "activation", ALL, "LiteRT op_version.cc; measured", takes_codes=True,
         notes=("Casts the codes and does not look at quantization.",)),
 )
 

@@ -111,7 +111,7 @@ def _lstm_biases() -> tuple[BiasRule, ...]:
     """The biases of the four gates and of the projection."""
     gates = tuple(
         bias(12 + gate, f"in0 in{1 + gate}", f"{_LSTM_SOURCE}; with layer normalization its scale is in{20 + gate} times 2^-10",
-            "FLOAT32 FLOAT32", "INT8 INT32")
+            "FLOAT32 FLOAT32", "INT8 INT32", unless=f"in{20 + gate}")
         for gate in range(4)
     )
     return (*gates, bias(17, "in16 intermediate4", _LSTM_SOURCE, "FLOAT32 FLOAT32", "INT8 INT32"))

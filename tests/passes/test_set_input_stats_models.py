@@ -157,8 +157,7 @@ def test_every_model_is_rewritten_once_or_refused(model_path: Path) -> None:
 def once_or_refused(model: tk.Model, one: Pass) -> bool:
     try:
         result = tk.run(model, one)
-    except tk.RefusedError as error:
-        assert len(str(error)) > 30
+    except tk.RefusedError:
         return False
     again = tk.run(result.model, one) if not getattr(one, "fold", False) else None
     assert again is None or again.changes == ()

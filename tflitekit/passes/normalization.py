@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import types
 from .._metadata_schema import ModelMetadata, NormalizationOptions, ProcessUnit, Stats, SubGraphMetadata, TensorMetadata
+from ..audit.ends import described
 from ..errors import RefusedError, TFLiteKitError
 from ..flat.metadata import read_metadata, write_metadata
 from ..graph import Model, SubGraph, Tensor
@@ -78,17 +79,14 @@ def keep_in_step(model: Model, subgraph: SubGraph, tensor: Tensor, mean: _Values
 
 def _described(model: Model, metadata: ModelMetadata, subgraph: SubGraph, tensor: Tensor, *, make: bool) -> TensorMetadata | None:
     """What the metadata says of an input, by its position; `make` adds what is missing up to there."""
-    number, position = place(model.subgraphs, subgraph), place(subgraph.inputs, tensor)
     if make:
+        number = place(model.subgraphs, subgraph)
         while len(metadata.subgraph_metadata) <= number:
             metadata.subgraph_metadata.append(SubGraphMetadata())
         about = metadata.subgraph_metadata[number]
         for listed, tensors in ((about.input_tensor_metadata, subgraph.inputs), (about.output_tensor_metadata, subgraph.outputs)):
             listed += [TensorMetadata() for _ in tensors[len(listed) :]]
-    if number >= len(metadata.subgraph_metadata):
-        return None
-    listed = metadata.subgraph_metadata[number].input_tensor_metadata
-    return listed[position] if position < len(listed) else None
+    return described(model, metadata, subgraph, "input", tensor)
 
 
 def _state(about: TensorMetadata, mean: _Values, std: _Values) -> None:

@@ -24,7 +24,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["apply", "--help"], ["completion", "bash"],
+        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["set-input-stats", "--help"], ["apply", "--help"], ["completion", "bash"],
         ["copy", "--help"], ["compare", "--help"], ["observe", "--help"], ["sumary"], ["diff", "x"], [],
     ],
 )  # fmt: skip

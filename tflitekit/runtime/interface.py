@@ -12,7 +12,7 @@ from .. import types
 from .._schema import TensorType
 from ..errors import EditError, RuntimeCheckError
 from ..flat.codec import encode, parse, read
-from ..graph import Model, SignatureDef, SubGraph, Tensor
+from ..graph import Model, SignatureDef, SubGraph, Tensor, view_of
 from .codes import NUMPY_CODES, REAL_TYPES, Codes, codes_of
 
 Shapes = Mapping[str, Sequence[int]]
@@ -76,7 +76,7 @@ def subject(value: Any, name: str | None = None) -> Subject:
         path = None if value.source is None else value.source.path
         if output.writer == "source" and path is not None:
             return Subject(name or path.name, value, path)
-        data = b"".join(output.pieces)
+        data = b"".join(map(view_of, output.pieces))
         return Subject(name or "the model", value, data)
     if not isinstance(value, (str, os.PathLike)):
         raise EditError(f"expected a path, bytes or a Model, got {type(value).__name__}")

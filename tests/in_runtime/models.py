@@ -73,6 +73,17 @@ def requantizer(scale: float = 0.2, zero_point: int = 0) -> bytes:
     return tk.serialize(model)
 
 
+def endless() -> Model:
+    """A WHILE whose condition is always true."""
+    builder = ModelBuilder()
+    main, condition, body = (builder.subgraph(name) for name in ("main", "condition", "body"))
+    x, seen, again = (graph.input("x", (1,)) for graph in (main, condition, body))
+    condition.output(condition.apply("EQUAL", [seen, seen], TensorSpec("same", (1,), "BOOL")))
+    body.output(body.apply("ABS", [again], TensorSpec("y", (1,))))
+    main.output(main.apply("WHILE", [x], TensorSpec("out", (1,)), cond_subgraph=condition, body_subgraph=body))
+    return builder.build()
+
+
 def elementwise(name: str, shape: tuple[int, ...], type_: str = "FLOAT32", *, inputs: int = 1) -> Model:
     """One operator on tensors of one shape, such as ABS or ADD; inputs are called a, b, .."""
     builder = ModelBuilder()

@@ -19,7 +19,7 @@ from .models import WEIGHTS, dense, elementwise, float_dense
 
 pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
-SOME = ("aeq_two_signatures_a8w8", "mlct_vww_96_int8", "gen_mnist_a16w8")
+SOME = ("aeq_two_signatures_a8w8", "gen_mnist_a16w8")
 
 
 def only(result: Comparison) -> Any:
@@ -179,7 +179,6 @@ def test_strings_are_refused(models: Path) -> None:
 def test_a_tolerance_in_steps_needs_steps() -> None:
     with pytest.raises(EditError, match="no scale says what its LSB is"):
         tk.runtime.compare(float_dense(), float_dense(), tolerance="1lsb")
-    assert tk.runtime.compare(float_dense(), float_dense(), tolerance="1lsb,0.1%").within
 
 
 # ---- comparisons that show nothing ----
@@ -195,7 +194,6 @@ def test_outputs_that_no_input_changes_are_told() -> None:
     dead = tk.runtime.compare(model, model, [np.full((1, 4), v, np.float32) for v in (1, 2, 3)])
     assert (dead.equal, dead.shows, only(dead).varies) == (True, False, (False, False))
     assert tk.runtime.compare(model, elementwise("ABS", (1, 4))).shows is False  # one of both is not enough
-    assert tk.runtime.compare(model, model, RandomData(1)).shows is None
 
 
 def test_a_model_without_inputs() -> None:
@@ -223,7 +221,6 @@ def test_edited_models_are_run_as_edited(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
     tk.write(dense(), path)
     model = tk.read(path)
-    assert tk.runtime.compare(path, model, RandomData(1)).equal
     kernel = model.subgraphs[0].tensor("kernel")
     model.set_data(kernel, np.zeros((6, 8), np.int8))
     assert not tk.runtime.compare(path, model, RandomData(1)).equal

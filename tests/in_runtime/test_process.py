@@ -20,7 +20,7 @@ from tflitekit.runtime.child import read_frame, write_frame
 from tflitekit.runtime.process import Limits, Process
 
 from .. import runtime
-from .models import dense, elementwise, requantizer
+from .models import dense, elementwise, endless, requantizer
 
 needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are a matter of POSIX")
@@ -83,6 +83,14 @@ def test_a_model_that_crashes_the_interpreter_is_reported() -> None:
 def test_a_crash_in_b_names_b() -> None:
     with pytest.raises(RuntimeCheckError, match=r"^the model \(B\): the runtime crashed \(SIGSEGV\) while running the model"):
         tk.runtime.compare(requantizer(), requantizer(scale=0.0))
+
+
+@needs_runtime
+def test_an_endless_model_is_stopped() -> None:
+    start = time.monotonic()
+    error = failure(model=endless(), limits=Limits(timeout=3))
+    assert (error.status, str(error)) == ("timeout", "the model: no answer within 3 s while running the model; it was stopped")
+    assert time.monotonic() - start < 20
 
 
 @needs_runtime

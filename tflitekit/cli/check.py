@@ -74,12 +74,14 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
     from ..errors import EditError, RuntimeCheckError
     from ..reports.compare import worst
     from ..reports.facts_compare import compare_facts
+    from ..runtime import compare
     from ..runtime.interface import Subject, subject
 
+    options = comparison_options(_without_prefix(arguments))
     first, second = subject(before), subject(after)
     sides = [Subject(f"the model {when}", each.model, each.content) for when, each in (("before", first), ("after", second))]
     try:
-        facts = compare_facts(run_comparison(sides[0], sides[1], _without_prefix(arguments)))
+        facts = compare_facts(compare(sides[0], sides[1], **options))
     except EditError as error:
         raise RuntimeCheckError(f"the check cannot be made: {error}", "refused") from None
     if not facts["within"]:
@@ -87,14 +89,18 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
     return facts
 
 
-def run_comparison(a: Any, b: Any, arguments: argparse.Namespace, layers: bool = False) -> Any:
-    """`runtime.compare` with the options of the command line."""
-    from ..runtime import compare
+def comparison_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `runtime.compare` that the options of the command line stand for; EditError for those that make no sense."""
+    from ..runtime import parse_tolerance
 
-    return compare(
-        a, b, data_of(arguments), resolver=arguments.resolver, signature=arguments.signature, shapes=shapes_of(arguments),
-        tolerance=arguments.tolerance, layers=layers, limits=limits_of(arguments),
-    )  # fmt: skip
+    return {
+        "data": data_of(arguments),
+        "resolver": arguments.resolver,
+        "signature": arguments.signature,
+        "shapes": shapes_of(arguments),
+        "tolerance": None if arguments.tolerance is None else parse_tolerance(arguments.tolerance),
+        "limits": limits_of(arguments),
+    }
 
 
 def data_of(arguments: argparse.Namespace) -> Data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .check import TOLERANCE_HELP, add_data_options, add_run_options, run_comparison
+from .check import TOLERANCE_HELP, add_data_options, add_run_options, comparison_options
 from .common import add_json, add_model, put
 from .numbers import accept_negative
 
@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run both models and print how far their outputs are apart; 5 if beyond the tolerance."""
     from ..reports.compare import compare_report
     from ..reports.facts_compare import compare_facts
+    from ..runtime import compare
 
-    facts = compare_facts(run_comparison(arguments.a, arguments.b, arguments, arguments.layers))
+    facts = compare_facts(compare(arguments.a, arguments.b, layers=arguments.layers, **comparison_options(arguments)))
     put(facts, arguments.json, lambda: compare_report(facts))
     return 5 if facts["within"] is False else 0

@@ -127,16 +127,20 @@ def _outputs(signature: Facts, title: str) -> Table:
     ])  # fmt: skip
     for output in signature["outputs"]:
         style = "good" if not output["differing"] else "error" if output["within"] is False else ""
-        numbers = [_steps(output["max_lsb"]), _steps(output["mean_lsb"]), short(output["max_abs"]), f"{output['mean_abs']:.3g}"]
+        numbers = [_steps(output["max_lsb"]), _steps(output["mean_lsb"]), short(output["max_abs"]), _steps(output["mean_abs"])]
         table.rows.append([
             output["name"] or "(no name)", output["a"]["type"], output["b"]["type"], *(Cell(text, style) for text in numbers),
-            Cell(_decibels(output["sqnr_db"]), style), "-" if output["cosine"] is None else f"{output['cosine']:.6f}", _top1(output), _remark(output),
+            Cell(_decibels(output["sqnr_db"]), style), _cosine(output["cosine"]), _top1(output), _remark(output),
         ])  # fmt: skip
     return table
 
 
-def _steps(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+def _steps(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _cosine(value: float | str | None) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.6f}"
 
 
 def _decibels(value: float | str) -> str:
@@ -167,9 +171,13 @@ def _notes(facts: Facts) -> list[Section]:
         notes.append(Note("With one sample it cannot be seen whether the inputs change the outputs at all.", "note"))
     if any(entry[side]["scale"] is not None for signature in facts["signatures"] for entry in signature["inputs"] for side in ("a", "b")):
         notes.append(Note(ENCODING, "note"))
-    if any(signature["matched"] == "position" and signature["signature"] is None for signature in facts["signatures"]):
-        notes.append(Note("Inputs and outputs are paired by position.", "note"))
+    if any(signature["matched"] == "position" and _renamed(signature) for signature in facts["signatures"]):
+        notes.append(Note("Inputs and outputs are paired by position: their names differ.", "note"))
     return notes
+
+
+def _renamed(signature: Facts) -> bool:
+    return any(entry["a"]["name"] != entry["b"]["name"] for side in ("inputs", "outputs") for entry in signature[side])
 
 
 # ---- layers ----
@@ -219,8 +227,8 @@ def _layer(layer: Facts) -> list[Value]:
     return [
         "" if layer["position"] < 0 else str(layer["position"]),
         layer["operator"],
-        Cell(_steps(steps), "warning" if steps is not None and steps > FAR else ""),
-        f"{layer['max_abs']:.3g}",
+        Cell(_steps(steps), "warning" if isinstance(steps, str) or (steps is not None and steps > FAR) else ""),
+        _steps(layer["max_abs"]),
         _decibels(layer["sqnr_db"]),
         Cell(lost, "warning" if isinstance(drop, str) or (drop is not None and drop >= LOSS) else ""),
         (layer["name"] or "(no name)") + renamed,

@@ -126,14 +126,14 @@ def error_facts(errors: Errors, lsb: float | None) -> Facts:
         "elements": errors.elements,
         "differing": errors.differing,
         "non_finite": errors.non_finite,
-        "max_abs": errors.max,
-        "mean_abs": errors.mean,
-        "max_lsb": None if lsb is None else errors.max / lsb,
-        "mean_lsb": None if lsb is None else errors.mean / lsb,
+        "max_abs": number(errors.max),
+        "mean_abs": number(errors.mean),
+        "max_lsb": None if lsb is None else number(errors.max / lsb),
+        "mean_lsb": None if lsb is None else number(errors.mean / lsb),
         "at": None if errors.at is None else {"sample": errors.at[0], "index": list(errors.at[1])},
         "largest": errors.largest,
         "sqnr_db": number(errors.sqnr),
-        "cosine": errors.cosine,
+        "cosine": None if errors.cosine is None else number(errors.cosine),
     }
 
 

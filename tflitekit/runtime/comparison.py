@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..errors import EditError, RuntimeCheckError
 from .codes import Array
 from .data import Data, Slot
@@ -19,7 +21,7 @@ from .process import DEFAULT_LIMITS, Limits, Process
 
 @dataclass
 class InputReport:
-    """What was fed to an input: `low` and `high` real values over all samples, and how many each model had to clip to its codes."""
+    """What was fed to an input: `low` and `high` finite real values over all samples, and how many each model had to clip to its codes."""
 
     slot: Slot
     how: str = ""
@@ -32,9 +34,10 @@ class InputReport:
         """Count the values of another sample."""
         self.how = how
         self.elements += values.size
-        if values.size:
-            self.low = float(values.min()) if self.low is None else min(self.low, float(values.min()))
-            self.high = float(values.max()) if self.high is None else max(self.high, float(values.max()))
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            self.low = float(finite.min()) if self.low is None else min(self.low, float(finite.min()))
+            self.high = float(finite.max()) if self.high is None else max(self.high, float(finite.max()))
         for which, port in enumerate(self.slot.ports):
             if port.codes is not None and self.slot.is_real:
                 self.clipped[which] += port.codes.clipped(values)

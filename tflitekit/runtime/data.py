@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import types
 from .._schema import TensorType
-from ..errors import EditError
+from ..errors import EditError, InputError
 from .codes import REAL_TYPES, Array, Codes
 from .interface import Port
 
@@ -46,10 +46,10 @@ class Slot:
         if port.codes is not None and self.is_real:
             return port.codes.encode(values)
         dtype = types.numpy_dtype(port.tensor.type)
-        if port.tensor.type in REAL_TYPES:
-            return values.astype(dtype)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             plain = values.astype(dtype)
+        if port.tensor.type in REAL_TYPES:
+            return plain
         if not np.array_equal(plain.astype(np.float64), values.astype(np.float64)):
             raise EditError(f"input {self.name!r} is {port.tensor.type.name} without scale, and the values given are no such integers")
         return plain
@@ -168,7 +168,7 @@ class FileData:
             raise EditError("no data files were given")
 
     def samples(self, slots: Sequence[Slot]) -> Iterator[Sample]:
-        """The samples in order, read one file at a time. EditError for files that do not fit."""
+        """The samples in order, read one file at a time. InputError for files that cannot be read, EditError for those that do not fit."""
         return _limited(self, ((path.name, _load(path, slots)) for path in self._files()), slots)
 
     def _files(self) -> Iterator[Path]:
@@ -270,7 +270,7 @@ def _real(array: Array, slot: Slot, mean: float | None, std: float | None, pictu
     if not slot.is_real:
         return array, "as they are"
     if mean is not None and std is not None:
-        return ((array.astype(np.float64) - mean) / std).astype(np.float32), f"real = (x - {mean:g}) / {std:g}{after}"
+        return _float32((array.astype(np.float64) - mean) / std), f"real = (x - {mean:g}) / {std:g}{after}"
     if array.dtype.kind != "f":
         for port in slot.ports:
             if port.codes is None:
@@ -282,7 +282,12 @@ def _real(array: Array, slot: Slot, mean: float | None, std: float | None, pictu
                 return port.codes.decode(array), f"{port.tensor.type.name} codes"
     if picture is not None:
         raise EditError(f"input {slot.name!r} takes real values; say with --mean and --std what pixels become: real = (pixel - mean) / std")
-    return array.astype(np.float32), "real values"
+    return _float32(array), "real values"
+
+
+def _float32(array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 # ---- files ----
@@ -299,9 +304,9 @@ def _load(path: Path, slots: Sequence[Slot]) -> Any:
             loaded = np.load(file, allow_pickle=False)
             return loaded if suffix == ".npy" else {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
-        raise EditError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file") from None
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
-        raise EditError(f"{path}: cannot be read as {suffix}: {error}") from None
+        raise InputError(f"{path}: cannot be read as {suffix}: {error}") from None
 
 
 def _image(path: Path, slots: Sequence[Slot]) -> _Picture:
@@ -319,9 +324,9 @@ def _image(path: Path, slots: Sequence[Slot]) -> _Picture:
                 image = image.resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(image).reshape(height, width, channels)
     except FileNotFoundError:
-        raise EditError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises many kinds for damaged files
-        raise EditError(f"{path}: cannot be read as an image: {error}") from None
+        raise InputError(f"{path}: cannot be read as an image: {error}") from None
     how = f"{MODES[channels]}" + ("" if size == (width, height) else f", stretched from {size[0]}x{size[1]} to {width}x{height}")
     return _Picture((pixels.transpose(2, 0, 1) if planar else pixels)[None], how)
 

@@ -81,7 +81,7 @@ def compare_layers(subjects: Sequence[Subject], pair: Pair, data: Data, resolver
 
 def match(a: Sequence[Computed], b: Sequence[Computed]) -> list[Layer]:
     """Pairs of tensors, in b's order: by names that are unique in both, the rest by the order of equal operators and shapes."""
-    unique = [{t.name for t, count in ((t, Counter(x.name for x in side)[t.name]) for t in side) if t.name and count == 1} for side in (a, b)]
+    unique = [{name for name, count in Counter(t.name for t in side).items() if name and count == 1} for side in (a, b)]
     shared = unique[0] & unique[1]
     named = {t.name: t for t in a if t.name in shared}
     pairs = {t.index: Layer(named[t.name], t, "name") for t in b if t.name in shared and len(named[t.name].shape) == len(t.shape)}

@@ -39,6 +39,10 @@ class Errors:
             return
         a, b = a.astype(np.float64), b.astype(np.float64)
         self.elements += a.size
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(a, b, sample, top1)
+
+    def _add(self, a: Array, b: Array, sample: int, top1: bool) -> None:
         if top1:
             self._count_top1(a, b)
         same, finite = a == b, np.isfinite(a) & np.isfinite(b)
@@ -80,7 +84,8 @@ class Errors:
             return -math.inf
         if self._noise == 0:
             return math.inf
-        return 10 * math.log10(self._signal / self._noise) if self._signal > 0 else -math.inf
+        ratio = self._signal / self._noise
+        return -math.inf if ratio == 0 else 10 * math.log10(ratio)
 
     @property
     def cosine(self) -> float | None:

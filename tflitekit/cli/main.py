@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn, TextIO
 
+from ..errors import RecoveryWarning
 from ..passes.registry import ENTRIES
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -121,10 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_error("standard output is closed")
         return 3
     _tolerant_output()
-    shown, warnings.showwarning = warnings.showwarning, _show_warning
     terminated = _on_termination(_leave)
     try:
-        code = _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", RecoveryWarning)
+            code = _dispatch(arguments)
         sys.stdout.flush()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
@@ -140,7 +143,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return report_error(error)
     finally:
-        warnings.showwarning = shown
         _on_termination(terminated)
     return code
 
@@ -163,8 +165,8 @@ def _on_termination(handler: Any) -> Any:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
 ) -> None:
-    """Warnings of this package are lines for the user; those of other packages do not concern them."""
-    if category.__module__.startswith(__package__.partition(".")[0]):
+    """What a file was restored from is told in one line; warnings of other packages do not concern the user."""
+    if issubclass(category, RecoveryWarning):
         print_error(str(message))
 
 

@@ -238,7 +238,7 @@ def _encode(descriptor: int, spans: list[Span]) -> list[bytes]:
 def _decode(content: bytes, size: int) -> tuple[list[Span], bytes] | None:
     """The spans of a record and the digest of their surroundings; None if it was not finished. ValueError if it is for something else."""
     if not content.startswith(MAGIC):
-        if MAGIC.startswith(content[: len(MAGIC)]) or not any(content):
+        if MAGIC.startswith(content[: len(MAGIC)]) or not any(content[: len(MAGIC)]):  # blocks that never reached the disk read as zeros
             return None
         raise ValueError("is no undo record")
     if len(content) < _HEAD.size:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..graph import Deferred, Model
 from .container import Container, survey
 from .files import OPENING, Source, Stamp, close_quietly, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
 from .patch import Edit
@@ -89,10 +90,15 @@ def _exists(record: Path) -> bool:
     return True
 
 
-def worthwhile(source: Source, edits: list[Edit]) -> bool:
-    """Whether an edit in place writes less than a new file: record and edit together write the new bytes twice and the old ones once."""
+def worthwhile(model: Model, edits: list[Edit]) -> bool:
+    """Whether a model can be edited in place, and writes less than a new file so: the record has the old and the new bytes.
+
+    Data that are computed when they are read may be computed from the bytes that an edit would replace.
+    """
+    if not model.source.mapped or any(isinstance(buffer.data, Deferred) for buffer in model.buffers):
+        return False
     total = sum(len(new) for _, new in edits)
-    return total <= _SMALL_EDIT or 3 * total < source.size
+    return total <= _SMALL_EDIT or 3 * total < model.source.size
 
 
 def edit(source: Source, edits: list[Edit]) -> None:

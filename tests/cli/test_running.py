@@ -63,12 +63,11 @@ name  A     B      lowest  highest  values
 x     INT8  UINT8   -2.58     1.68  random codes of INT8, scale 0.02: -2.66 to 2.44
 
 outputs
-name   A     B      max LSB  mean LSB  max error  mean error  SQNR dB    cosine  top-1
-dense  INT8  UINT8        0         0          0           0      inf  1.000000    2/2  within
+name   A     B      max LSB  mean LSB  max error  SQNR dB    cosine  top-1
+dense  INT8  UINT8        0         0          0      inf  1.000000    2/2  within
 
-Each model gets the same real values as its own codes: divided by the scale in float32, rounded half away from zero, clipped.
-
-Inputs and outputs are paired by position: their names differ.
+Each model gets the same real values as its own codes: divided by the scale in float32, rounded half away from zero, clipped. Inputs and outputs are \
+paired by position: their names differ.
 """
 
 
@@ -156,7 +155,8 @@ def test_observe_shows_seen_claimed_and_implied(files: dict[str, Path], tmp_path
     code, out, err = call(capsys, "observe", files["int8"], "--data", tmp_path / "d.npy")
     assert (code, err) == (0, "")
     assert """
-input x
+input
+tensor   0, x
 type     INT8 [1,8]
 samples  real values
 seen     [-0.5, 0.25]

@@ -19,16 +19,27 @@ ENCODING = "Each model gets the same real values as its own codes: divided by th
 
 def compare_report(facts: Facts) -> Report:
     """The verdict, how it was run, inputs and outputs, and the layers if they were compared."""
-    sections: list[Section] = [KeyValues("", [*_verdict(facts), *_how(facts)])]
-    several = len(facts["signatures"]) > 1
-    for signature in facts["signatures"]:
-        title = f"{signature['signature']}: " if several else ""
+    sections: list[Section] = [KeyValues("", [*_verdict(facts), *_how(facts), *signature_rows(facts)])]
+    titled = list(zip(signature_titles(facts), facts["signatures"], strict=True))
+    for title, signature in titled:
         sections += [_inputs(signature, title), _outputs(signature, title)]
     sections += _notes(facts)
-    for signature in facts["signatures"]:
+    for title, signature in titled:
         if signature["layers"] is not None:
-            sections += _layers(signature["layers"], f"{signature['signature']}: " if several else "")
+            sections += _layers(signature["layers"], title)
     return Report(f"{facts['a']['name']} -> {facts['b']['name']}", sections)
+
+
+def signature_titles(facts: Facts) -> list[str]:
+    """What the titles about each signature begin with: nothing, if there is only one."""
+    count = len(facts["signatures"])
+    return [f"signature {number}, " for number in range(count)] if count > 1 else [""]
+
+
+def signature_rows(facts: Facts) -> list[tuple[str, Value]]:
+    """The keys of several signatures."""
+    titles = signature_titles(facts)
+    return [(title.rstrip(", "), s["signature"]) for title, s in zip(titles, facts["signatures"], strict=True) if title]
 
 
 def outputs_of(facts: Facts) -> Iterator[Facts]:
@@ -122,12 +133,13 @@ def _outputs(signature: Facts, title: str) -> Table:
     table = Table(f"{title}outputs", [
         Column("name", priority=9, own_line=True, style="name"), Column("A", priority=5, least=5), Column("B", priority=5, least=5),
         Column("max LSB", "right", optional=True), Column("mean LSB", "right", optional=True), Column("max error", "right"),
-        Column("mean error", "right"), Column("SQNR dB", "right"), Column("cosine", "right"), Column("top-1", "right", optional=True),
+        Column("mean error", "right", optional=True), Column("SQNR dB", "right"), Column("cosine", "right"), Column("top-1", "right", optional=True),
         Column("", optional=True),
     ])  # fmt: skip
     for output in signature["outputs"]:
         style = "good" if not output["differing"] else "error" if output["within"] is False else ""
-        numbers = [_steps(output["max_lsb"]), _steps(output["mean_lsb"]), short(output["max_abs"]), _steps(output["mean_abs"])]
+        mean = _steps(output["mean_abs"]) if output["mean_lsb"] is None else ""
+        numbers = [_steps(output["max_lsb"]), _steps(output["mean_lsb"]), short(output["max_abs"]), mean]
         table.rows.append([
             output["name"] or "(no name)", output["a"]["type"], output["b"]["type"], *(Cell(text, style) for text in numbers),
             Cell(_decibels(output["sqnr_db"]), style), _cosine(output["cosine"]), _top1(output), _remark(output),
@@ -164,16 +176,17 @@ def _remark(output: Facts) -> Value:
 
 def _notes(facts: Facts) -> list[Section]:
     notes: list[Section] = []
+    texts = []
     if facts["shows"] is False:
         what = "The outputs are the same for all inputs" if any(s["inputs"] for s in facts["signatures"]) else "The models have no inputs"
         notes.append(Note(f"{what}: this comparison shows next to nothing. Give other inputs, with --data.", "warning"))
     elif facts["shows"] is None and any(facts["signatures"]):
         notes.append(Note("With one sample it cannot be seen whether the inputs change the outputs at all.", "note"))
     if any(entry[side]["scale"] is not None for signature in facts["signatures"] for entry in signature["inputs"] for side in ("a", "b")):
-        notes.append(Note(ENCODING, "note"))
+        texts.append(ENCODING)
     if any(signature["matched"] == "position" and _renamed(signature) for signature in facts["signatures"]):
-        notes.append(Note("Inputs and outputs are paired by position: their names differ.", "note"))
-    return notes
+        texts.append("Inputs and outputs are paired by position: their names differ.")
+    return [*notes, Note(" ".join(texts), "note")] if texts else notes
 
 
 def _renamed(signature: Facts) -> bool:

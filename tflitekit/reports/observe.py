@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .compare import data_text
+from .compare import data_text, signature_titles
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
 from .stats import bounds_text, digits
 from .values import Facts, plural, shape_text, share_text, short
@@ -19,13 +19,12 @@ FULL = "full: over 1 % of the values have an end code that is not 0. Either they
 def observe_report(facts: Facts) -> Report:
     """Inputs and outputs in full, then a table of all tensors."""
     sections: list[Section] = []
-    several = len(facts["signatures"]) > 1
-    for signature in facts["signatures"]:
-        title = f"{signature['signature']}: " if several else ""
-        samples = f"{signature['samples']} {data_text(facts['data'])}"
-        sections.append(KeyValues(title.rstrip(": "), [("samples", samples), ("resolver", f"{facts['resolver']} kernels, no delegates")]))
+    for title, signature in zip(signature_titles(facts), facts["signatures"], strict=True):
+        rows: list[tuple[str, Value]] = [("signature", signature["signature"])] if title else []
+        rows += [("samples", f"{signature['samples']} {data_text(facts['data'])}"), ("resolver", f"{facts['resolver']} kernels, no delegates")]
+        sections.append(KeyValues(title.rstrip(", "), rows))
         ends = [tensor for tensor in signature["tensors"] if tensor["role"] != "inside"]
-        sections += [KeyValues(f"{title}{tensor['role']} {tensor['name'] or '(no name)'}", _end(tensor)) for tensor in ends]
+        sections += [KeyValues(title + tensor["role"], _end(tensor)) for tensor in ends]
         if len(ends) < len(signature["tensors"]):
             sections.append(_table(signature["tensors"], title))
         if signature["unreadable"]:
@@ -39,7 +38,8 @@ def observe_report(facts: Facts) -> Report:
 
 def _end(tensor: Facts) -> list[tuple[str, Value]]:
     """An input or output: what was seen, claimed and is implied."""
-    rows: list[tuple[str, Value]] = [("type", f"{tensor['type']} {shape_text(tensor['shape'])}")]
+    name = Cell(f"{tensor['index']}, {tensor['name'] or '(no name)'}", "name")
+    rows: list[tuple[str, Value]] = [("tensor", name), ("type", f"{tensor['type']} {shape_text(tensor['shape'])}")]
     if tensor["how"]:
         rows.append(("samples", tensor["how"]))
     rows.append(("seen", _range(tensor["seen"])))

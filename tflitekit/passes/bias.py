@@ -6,18 +6,19 @@ says. When one of those scales changes, the codes must change with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._schema import TensorType
 from ..errors import RefusedError
 from ..graph import Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ..quant.affine import rounded
 from ..quant.rules import RULES, BiasRule, operand
-from ..types import INTEGER_RANGES
+from ..types import INTEGER_RANGES, numpy_dtype
 from .base import Notes
 from .surgery import copied_parameters, unique_name
 
@@ -72,29 +73,31 @@ class BiasKeeper:
         self.model = model
         self.before = list(bias_uses(model))
 
-    def restore(self, notes: Notes) -> float:
+    def restore(self, notes: Notes, type_: TensorType | None = None, operators: Container[Operator] | None = None) -> float:
         """Encode every bias whose scale changed; returns the largest rounding error in real values.
 
-        RefusedError if a code would not fit in its type: the scales are too small for this bias. A bias that other operators read at other scales
-        gets a tensor of its own.
+        `type_` is the type that the biases of `operators` have to have from now on (None: the one that they have). RefusedError if a code would not
+        fit in its type: the scales are too small for this bias. A bias that other operators read at other scales gets a tensor of its own.
         """
         worst = 0.0
         for use in self.before:
             scales = product(use.operator, use.rule)
-            if scales is None or scales.tobytes() == use.scales.tobytes():
+            wanted = type_ if type_ is not None and operators is not None and use.operator in operators else use.tensor.type
+            if scales is None or (scales.tobytes() == use.scales.tobytes() and wanted == use.tensor.type):
                 continue
-            worst = max(worst, self._encode(use, scales, notes))
+            worst = max(worst, self._encode(use, scales, wanted, notes))
         return worst
 
-    def _encode(self, use: BiasUse, scales: Scales, notes: Notes) -> float:
+    def _encode(self, use: BiasUse, scales: Scales, type_: TensorType, notes: Notes) -> float:
         tensor = use.operator.inputs[use.rule.operand]
         assert tensor is not None
-        codes, error = reencoded(tensor, use.scales, scales)
+        codes, error = reencoded(tensor, use.scales, scales, type_)
         if sum(1 for other in self.before if other.tensor is tensor) > 1 or len(tensor.consumers()) > 1:
             tensor = _own(use.subgraph, tensor)
             use.operator.inputs[use.rule.operand] = tensor
         if tensor.quantization is not None and len(tensor.quantization.scale):
             tensor.quantization = _followed(tensor.quantization, use.scales, scales)
+        tensor.type = type_
         self.model.set_data(tensor, codes)
         notes.changed(
             tensor, f"bias of {use.operator.op_name} encoded again at input scale x weight scale; rounding error at most {error:.3g}",
@@ -103,7 +106,7 @@ class BiasKeeper:
         return error
 
 
-def reencoded(tensor: Tensor, old: Scales, new: Scales) -> tuple[npt.NDArray[Any], float]:
+def reencoded(tensor: Tensor, old: Scales, new: Scales, type_: TensorType | None = None) -> tuple[npt.NDArray[Any], float]:
     """(the codes that mean the same at scales `new` as the stored ones at `old`, the largest rounding error in real values).
 
     Computed in float64, rounded half away from zero; the lowest code is not used, as in converters. RefusedError where a code does not fit.
@@ -112,15 +115,16 @@ def reencoded(tensor: Tensor, old: Scales, new: Scales) -> tuple[npt.NDArray[Any
     real = codes.astype(np.float64) * old.astype(np.float64)
     with np.errstate(all="ignore"):
         wanted = rounded(real / new.astype(np.float64))
-    limit = INTEGER_RANGES[tensor.type][1]
+    type_ = tensor.type if type_ is None else type_
+    limit = INTEGER_RANGES[type_][1]
     bad = ~(np.abs(wanted) <= limit)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise RefusedError(
-            f"bias {tensor.name_str!r}: {float(real.reshape(-1)[first])!r} does not fit in {tensor.type.name} at scale {float(new.min())!r} "
+            f"bias {tensor.name_str!r}: {float(real.reshape(-1)[first])!r} does not fit in {type_.name} at scale {float(new.min())!r} "
             f"({int(bad.sum())} of {bad.size} values)"
         )
-    return wanted.astype(codes.dtype), float(np.max(np.abs(wanted * new.astype(np.float64) - real), initial=0.0))
+    return wanted.astype(numpy_dtype(type_)), float(np.max(np.abs(wanted * new.astype(np.float64) - real), initial=0.0))
 
 
 def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> QuantizationParameters:

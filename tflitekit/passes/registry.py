@@ -21,6 +21,10 @@ class Entry(NamedTuple):
 
 
 ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "convert-activations", "convert_activations", "ConvertActivations",
+        "change the activation type of a whole integer model: uint8 to int8, int8 to uint8, or either to int16 with int8 weights",
+    ),
     Entry("fix-quantization", "fix_quantization", "FixQuantization", "repair what the audit finds, where the right value follows from the file"),
     Entry("set-quantization", "set_quantization", "SetQuantization", "set scale, zero point and axis of chosen tensors"),
     Entry("set-io-dtype", "set_io_dtype", "SetIoDtype", "change the types of inputs and outputs: float32, int8, uint8, int16"),

@@ -1,0 +1,136 @@
+"""New parameters and codes: of activations, of weights, of both between INT8 and UINT8 and from them to INT16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..._schema import TensorType
+from ...graph import Model, QuantizationParameters, Tensor
+from ...quant.affine import rounded
+from ...quant.rules import OpRule
+from ...types import INTEGER_RANGES
+from ..base import Notes
+from ..fixes.vectors import weights_axis
+from ..surgery import copied_parameters
+
+SHIFT = 128
+WIDE = INTEGER_RANGES[TensorType.INT16][1]
+NARROW = INTEGER_RANGES[TensorType.INT8][1]
+
+
+def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None = None) -> QuantizationParameters:
+    """The parameters of an activation in the new type.
+
+    INT8 and UINT8: the zero point moves by 128, the scale keeps its bits. INT16: zero point 0, and the scale at which 32767 codes hold the larger end
+    of the range that the tensor had; float64 rounded to float32 once. `fixed` are the parameters that an operator gives.
+    """
+    made = copied_parameters(tensor)
+    assert made is not None
+    scale, zero_point = float(made.scale[0]), int(made.zero_point[0]) if len(made.zero_point) else 0
+    if fixed is not None:
+        made.scale, made.zero_point = np.array([fixed[0]], np.float32), np.array([fixed[1]])
+    elif target == TensorType.INT16:
+        low, high = INTEGER_RANGES[tensor.type]
+        bound = max(abs(low - zero_point), abs(high - zero_point)) * scale
+        made.scale, made.zero_point = np.array([bound / WIDE], np.float32), np.array([0])
+    else:
+        made.zero_point = np.array([zero_point + (SHIFT if target == TensorType.UINT8 else -SHIFT)])
+    return made
+
+
+def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None) -> float:
+    """Give a tensor its new type and parameters, and a constant its new codes; returns the largest error in real values (0 for all but INT16)."""
+    made = new_parameters(tensor, target, fixed)
+    old = tensor.quantization
+    assert old is not None
+    error = 0.0
+    if tensor.is_constant:
+        codes = tensor.numpy().astype(np.int64)
+        real = (codes - int(old.zero_point[0])) * float(old.scale[0])
+        low, high = INTEGER_RANGES[target]
+        if target == TensorType.INT16:
+            codes = np.clip(rounded(real / float(made.scale[0])), low, high).astype(np.int64)
+        else:
+            codes = codes + (SHIFT if target == TensorType.UINT8 else -SHIFT)
+        error = float(np.abs((codes - int(made.zero_point[0])) * float(made.scale[0]) - real).max(initial=0.0))
+        tensor.type = target
+        model.set_data(tensor, codes.astype({TensorType.INT16: np.int16, TensorType.UINT8: np.uint8}.get(target, np.int8)))
+    tensor.type, tensor.quantization = target, made
+    return error
+
+
+def weights(model: Model, tensor: Tensor, target: TensorType, axis: int | None, per_channel: bool, notes: Notes) -> None:
+    """Weights for INT8 or UINT8 activations: INT8 symmetric, or UINT8 with zero point 128. `axis` is that of the operator's channels."""
+    old = tensor.quantization
+    assert old is not None
+    if target == TensorType.UINT8:
+        _to_uint8(model, tensor, old, notes)
+    elif tensor.type == TensorType.UINT8:
+        _to_int8(model, tensor, old, axis if per_channel else None, notes)
+
+
+def _to_uint8(model: Model, tensor: Tensor, old: QuantizationParameters, notes: Notes) -> None:
+    codes, scale, text = tensor.numpy().astype(np.int64), old.scale, "codes and zero point moved by 128, exactly"
+    point = int(old.zero_point[0]) if len(set(old.zero_point.tolist())) == 1 else 0
+    error = 0.0
+    if len(scale) > 1:
+        shape = _shape(tensor, old.quantized_dimension)
+        real = codes * scale.astype(np.float64).reshape(shape)
+        step = np.float32(np.abs(real).max(initial=0.0) / NARROW) or np.float32(scale.max())
+        codes, point = np.clip(rounded(real / float(step)), -NARROW, NARROW).astype(np.int64), 0
+        error = float(np.abs(codes * float(step) - real).max(initial=0.0))
+        text = f"one scale {float(step)!r} in place of {len(scale)}, error at most {error:.3g}, {_levels(codes, shape)} levels in the poorest channel"
+        scale = np.array([step], np.float32)
+    tensor.type = TensorType.UINT8
+    model.set_data(tensor, (codes + SHIFT).astype(np.uint8))
+    tensor.quantization = QuantizationParameters(scale=scale, zero_point=[point + SHIFT])
+    notes.changed(tensor, f"weights UINT8: {text}", max_error=error, scale=scale.astype(float).tolist())
+
+
+def _levels(codes: npt.NDArray[np.int64], shape: list[int]) -> int:
+    axis = next((i for i, n in enumerate(shape) if n == -1), 0)
+    spans = np.moveaxis(codes, axis, 0).reshape(codes.shape[axis], -1)
+    return int((spans.max(axis=1) - spans.min(axis=1) + 1).min(initial=256))
+
+
+def _shape(tensor: Tensor, axis: int) -> list[int]:
+    shape = [1] * len(tensor.shape)
+    shape[axis] = -1
+    return shape
+
+
+def _to_int8(model: Model, tensor: Tensor, old: QuantizationParameters, axis: int | None, notes: Notes) -> None:
+    """Centre asymmetric codes: exact where code - zero point fits in -127 to 127, else at larger scales, only of the channels that need it."""
+    codes = tensor.numpy().astype(np.int64) - (int(old.zero_point[0]) if len(old.zero_point) else 0)
+    scale = float(old.scale[0])
+    axes = tuple(i for i in range(codes.ndim) if i != axis) if axis is not None else None
+    largest = np.atleast_1d(np.abs(codes).max(axis=axes, initial=0)).astype(np.float64)
+    steps = np.full(len(largest), scale).astype(np.float32)
+    grown = largest > NARROW
+    steps[grown] = (largest[grown] * scale / NARROW).astype(np.float32)
+    if not grown.any():
+        steps = steps[:1]
+    shape = _shape(tensor, axis) if axis is not None and len(steps) > 1 else [1] * codes.ndim
+    wide = steps.astype(np.float64).reshape(shape)
+    exact = ~grown.reshape(shape) if len(steps) > 1 else not grown.any()
+    stored = np.where(exact, codes, np.clip(rounded(codes * scale / wide), -NARROW, NARROW)).astype(np.int64)
+    error = float(np.abs(stored * wide - codes * scale).max(initial=0.0))
+    tensor.type = TensorType.INT8
+    model.set_data(tensor, stored.astype(np.int8))
+    tensor.quantization = QuantizationParameters(
+        scale=steps, zero_point=np.zeros(len(steps), np.int64), quantized_dimension=axis if axis is not None and len(steps) > 1 else 0
+    )
+    text = f"{int(grown.sum())} of {len(grown)} channels at larger scales, error at most {error:.3g}" if grown.any() else "exactly"
+    notes.changed(tensor, f"weights INT8: codes centred, {text}", max_error=error, scale=steps.astype(float).tolist())
+
+
+def channel_axis(rule: OpRule, operator: Any, tensor: Tensor) -> int | None:
+    """The axis along which the operator takes several scales of INT8 weights with INT8 activations; None if it takes one only."""
+    from ...quant.rules import Granularity
+
+    if rule.weights is None or rule.weights.form(TensorType.INT8, TensorType.INT8, Granularity.PER_CHANNEL) is None:
+        return None
+    return weights_axis(operator, rule, tensor)

@@ -135,7 +135,8 @@ def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> Quantizati
             kept = (q.scale.astype(np.float64) * (new.astype(np.float64) / old.astype(np.float64))).astype(np.float32)
         if (np.isfinite(kept) & (kept > 0)).all() and (len(kept) == len(q.scale)):
             scale = kept
-    zero_point = q.zero_point if not q.zero_point.any() and len(q.zero_point) in (1, len(scale)) else np.zeros(len(scale), np.int64)
+    kept_points = not q.zero_point.any() and len(q.zero_point) and len(q.scale) == len(scale)
+    zero_point = q.zero_point if kept_points else np.zeros(len(scale), np.int64)
     low, high = (values if q.has(name) else None for name, values in (("min", q.min), ("max", q.max)))  # real values, which stay
     return QuantizationParameters(scale=scale, zero_point=zero_point, min=low, max=high, quantized_dimension=q.quantized_dimension)
 

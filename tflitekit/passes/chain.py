@@ -14,7 +14,7 @@ from .._schema import BuiltinOperator, TensorType
 from ..errors import RefusedError
 from ..graph import Model, Operator, Tensor
 from ..quant.affine import Affine
-from ..quant.rules import OpRule, Role, Sharing, operand, rule_for
+from ..quant.rules import OpRule, Role, SameParameters, Sharing, operand, rule_for
 from .bias import product
 from .input_stats import called_subgraphs, stored_affine
 
@@ -226,19 +226,22 @@ class Chain:
         return (old.type, result.type) in TWINS and old.shifted(result.type) == result
 
 
-def shared(rule: OpRule, operator: Operator, tensor: Tensor) -> Iterator[Tensor]:
-    """The other operands whose parameters an operator takes to be those of a tensor."""
-    for group in rule.same_parameters:
-        if group.sharing == Sharing.RESCALED or tensor.type not in group.types:
-            continue
-        found: list[Tensor] = []
-        for name in group.group:
-            if name.endswith("*"):
-                found += [t for t in (operator.inputs if name == "in*" else operator.outputs) if t is not None]
-            elif (one := operand(operator, name)) is not None:
-                found.append(one)
-        if any(t is tensor for t in found):
-            yield from (t for t in dict.fromkeys(found) if t is not tensor)
+def shared(rule: OpRule, operator: Operator, tensor: Tensor) -> list[Tensor]:
+    """The other operands whose parameters an operator takes to be those of a tensor, directly or by another operand that two groups have."""
+    groups = [set(_members(operator, group)) for group in rule.same_parameters if group.sharing != Sharing.RESCALED and tensor.type in group.types]
+    found = {tensor}
+    while (more := {t for group in groups if group & found for t in group} - found) != set():
+        found |= more
+    return [t for t in dict.fromkeys([*operator.inputs, *operator.outputs]) if t is not None and t is not tensor and t in found]
+
+
+def _members(operator: Operator, group: SameParameters) -> Iterator[Tensor]:
+    """The operands of a group that are there."""
+    for name in group.group:
+        if name.endswith("*"):
+            yield from (t for t in (operator.inputs if name == "in*" else operator.outputs) if t is not None)
+        elif (one := operand(operator, name)) is not None:
+            yield one
 
 
 class _Variables:

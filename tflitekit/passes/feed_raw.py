@@ -14,7 +14,7 @@ from ..quant.affine import Affine, Derived
 from ..quant.rules import RULES
 from ..types import INTEGER_RANGES
 from .base import Notes
-from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, keep_up, operators_of, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .surgery import (
     convert,
@@ -43,10 +43,16 @@ def feed_raw(options: SetInputStats, model: Model, notes: Notes) -> None:
     subgraph, tensor = chosen_input(model, options.input, _takes_numbers, "takes numbers that could be fed raw")
     if not _takes_numbers(tensor):
         raise RefusedError(f"input {tensor.name_str!r} is {tensor.type.name}{_why_not(tensor)}")
-    type_ = TensorType[(options.dtype or "uint8").upper()]
+    operators, type_ = operators_of(model), TensorType[(options.dtype or "uint8").upper()]
     if options.exact or options.fold:
         _in_floats(options, model, subgraph, tensor, type_, notes)
-        return
+    else:
+        _with_parameters(options, model, subgraph, tensor, type_, notes)
+    keep_up(model, operators, notes)
+
+
+def _with_parameters(options: SetInputStats, model: Model, subgraph: SubGraph, tensor: Tensor, type_: TensorType, notes: Notes) -> None:
+    """The normalization as the parameters of the new input."""
     if isinstance(options.mean, tuple) or isinstance(options.std, tuple):
         raise EditError("one scale and zero point cannot hold a mean and std for each channel: add --exact (SUB and MUL in floats) or --fold")
     asked = derived(options, type_)

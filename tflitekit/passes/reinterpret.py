@@ -14,7 +14,7 @@ from ..quant.rules import RULES, required_version
 from .base import Notes
 from .bias import BiasKeeper
 from .chain import TWINS, Chain
-from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, keep_up, operators_of, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .parameters import encoded_again
 from .surgery import convert, copied_parameters, operator_code, parameters, place, tensor_like
@@ -35,11 +35,12 @@ def reinterpret(options: SetInputStats, model: Model, notes: Notes) -> None:
         _in_step(model, subgraph, source, asked, notes)
         return
     chain = Chain(model, dict.fromkeys(roots, asked.stored))
-    biases, versions = BiasKeeper(model), _needs(model, chain)
+    biases, versions, operators = BiasKeeper(model), _needs(model, chain), operators_of(model)
     _separate(model, chain, notes)
     _set(model, chain, source, asked, notes)
     worst = biases.restore(notes)
     _raise_needed(model, versions)
+    keep_up(model, operators, notes)
     if worst:
         notes.remark(source, f"largest rounding error of a bias: {worst:.3g} in real values", max_bias_error=worst)
     _warn_of_clipping(chain, notes)

@@ -85,6 +85,13 @@ def test_the_naive_edit_is_worse() -> None:
         pytest.skip("no real models")
     worse = {name: proof.reinterpreted(named(QUANTIZED, (name,))[0]).naive for name in ("aeq_conv_fc_mnist_srq_a8w8", "mww_v2_vad", "tflm_conv3")}
     assert min(worse.values()) > 5, worse
+
+
+@needs_runtime
+@pytest.mark.slow
+def test_the_naive_edit_may_not_even_run() -> None:
+    if not PATHS:
+        pytest.skip("no real models")
     refused = proof.reinterpreted(named(QUANTIZED, ("coral_deeplabv3_mnv2_dm05_pascal_quant",))[0])
     assert (refused.naive, refused.first <= 1) == (float("inf"), True)
 

@@ -193,6 +193,12 @@ CODES: dict[str, Code] = {
             "Dequantize the weights to make it float; for integers, convert again with a representative dataset.",
         ),
         Code(
+            "Q602", "per-channel FULLY_CONNECTED, which old TensorFlow Lite Micro computes wrongly",
+            "Versions of TensorFlow Lite Micro before May 2024 (tflite-micro#2602) compute FULLY_CONNECTED with one scale, and return wrong "
+            "values for per-channel weights without a word. Newer ones are right. Found with --runtime tflm only.",
+            "A newer TensorFlow Lite Micro, or requantize-weights to per-tensor.",
+        ),
+        Code(
             "Q603", "model that the Edge TPU compiler does not take",
             "The compiler takes models that compute on 8-bit integers with sizes that are known beforehand. It answers others with 'Invalid "
             "model' and 'Model not quantized'. Found with --runtime edgetpu only, by published rules; the compiler itself is closed.",
@@ -218,6 +224,14 @@ CODES: dict[str, Code] = {
             "Operators of the kind edgetpu-custom-op hold code for the accelerator. The compiler does not take them again, and other runtimes "
             "cannot execute them. Found with --runtime edgetpu only.",
             "Nothing is wrong. To change the model, start from the one that it was compiled from.",
+        ),
+        Code(
+            "Q607", "operator, or form of it, that TensorFlow Lite Micro lacks",
+            "TensorFlow Lite Micro has fewer operators than LiteRT, and kernels for fewer types: hardly any for UINT8, none for INT2. What is "
+            "told was measured on the tflite-micro wheel with all of its operators; an application that registers fewer has fewer. Found with "
+            "--runtime tflm only.",
+            "convert-activations where only the type of the activations is missing, requantize-weights where that of the weights is. An "
+            "operator that is not there has to be avoided in the original model.",
         ),
         Code(
             "Q701", "operator version too low for its types",

@@ -11,6 +11,7 @@ from .blocks import blocks
 from .edge_tpu import edge_tpu
 from .ends import inputs
 from .load import load_rules
+from .microcontrollers import microcontrollers
 from .operands import missing_parameters, operand_types
 from .parameters import fixed_outputs, shared_parameters
 from .placeholder import placeholder_ranges
@@ -31,4 +32,4 @@ CHECKS: tuple[Check, ...] = (
 OF_WEIGHTS: tuple[Check, ...] = (weight_values,)
 
 # Checks for a runtime that few models are meant for: made only where it is asked for.
-ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,), Runtime.TFLM: (buffers,)}
+ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,), Runtime.TFLM: (buffers, microcontrollers)}

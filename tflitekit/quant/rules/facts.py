@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import facts_groups, facts_load, facts_values, facts_weights
+from . import facts_groups, facts_load, facts_tflm, facts_values, facts_weights
 from .model import Fact
 
 FACTS: tuple[Fact, ...] = (
@@ -22,6 +22,7 @@ FACTS: tuple[Fact, ...] = (
     *facts_weights.GRANULARITY_FACTS,
     *facts_weights.BLOCK_FACTS,
     *facts_weights.BIAS_FACTS,
+    *facts_tflm.TFLM_FACTS,
 )
 
 

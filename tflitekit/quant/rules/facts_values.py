@@ -221,6 +221,4 @@ TYPE_FACTS: tuple[Fact, ...] = (
         "LiteRT fully_connected.cc:296; measured A09", cpu=refuses("fully_connected.cc"), operand="output", activation="INT8"),
     fact("mixed-embedding", Topic.MIXED_TYPES, "EMBEDDING_LOOKUP", "INT16 output of an INT8 table: more bytes are copied than there are",
         "measured", every=UNDEFINED, operand="second", activation="INT16"),
-    fact("tflm-uint8", Topic.ACTIVATION_TYPE, "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED ADD", "UINT8 activations",
-        "TFLM conv.cc, fully_connected.cc, add.cc; from source", tflm=refuses("not supported"), activation="UINT8"),
 )

@@ -12,7 +12,6 @@ CONVOLUTIONS = "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV"
 XNN_ZERO_POINT = refuses("unsupported zero-point value")
 LOWEST_INT8 = "code -128 has no negative in the SSE kernels of x86-64 (rows of at least 16 codes): it counts with the wrong sign for negative inputs"
 LOWEST_INT8_SOURCE = "LiteRT sse_tensor_utils.cc, DotProdInt8x4x4 (_mm_sign_epi8); measured"
-HYBRID_TFLM = refuses("Hybrid models are not supported on TFLite Micro")
 
 ZERO_POINT_FACTS: tuple[Fact, ...] = (
     fact("weights-zero-point-conv", Topic.WEIGHTS_ZERO_POINT, "CONV_2D", "per-channel zero points must be 0",
@@ -111,12 +110,6 @@ TYPE_FACTS: tuple[Fact, ...] = (
     fact("weights-type-fully-connected-int16", Topic.WEIGHTS_TYPE, "FULLY_CONNECTED", "INT16 weights need INT16 activations",
         "LiteRT fully_connected.cc:287; measured F10", every=refuses("input->type != kTfLiteInt16"), operand="weights",
         activation="FLOAT32 INT8", weights="INT16"),
-    fact("tflm-hybrid", Topic.WEIGHTS_TYPE, "CONV_2D DEPTHWISE_CONV_2D", "FLOAT32 activations with integer weights",
-        "TFLM conv_common.cc:159, depthwise_conv_common.cc:194; from source", tflm=HYBRID_TFLM, operand="weights", activation="FLOAT32",
-        weights="INT8 INT4 INT2 UINT8"),
-    fact("tflm-hybrid-fully-connected", Topic.WEIGHTS_TYPE, "FULLY_CONNECTED", "FLOAT32 activations with integer weights",
-        "TFLM fully_connected.cc:63; from source", tflm=refuses("not supported"), operand="weights", activation="FLOAT32",
-        weights="INT8 INT4 INT2 UINT8"),
     fact("weights-unquantized-conv", Topic.QUANTIZATION_ABSENT, "CONV_2D", "weights without quantization",
         "LiteRT conv.cc:384; measured E07", every=refuses("filter->quantization.type != kTfLiteAffineQuantization"), operand="weights",
         activation="INT8 INT16", weights="INT8"),

@@ -107,7 +107,7 @@ class Fact:
     `least` are the rows and columns of a matrix of weights from which it holds, with `even_columns` only if their number is even.
 
     `source` says where it was read (file:line of LiteRT at f674577, or of TFLM) and whether it was measured: "measured" is on ai-edge-litert 2.3.0
-    for x86-64, by the tests of this table; a case such as E01 belongs to an earlier series of experiments.
+    for x86-64, by the tests of this table (of TFLM by those with the `tflm` extra); a case such as E01 belongs to an earlier series of experiments.
     """
 
     name: str

@@ -152,6 +152,7 @@ class Tally:
     skipped: int = 0
     combinations: int = 0
     restored: int = 0
+    one_way: dict[str, int] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     refused: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -165,7 +166,8 @@ def compare(name: str, before: Model, original: bytes, after: Model, tally: Tall
         for kind in kinds[old.key]:
             given, taken = paired_inputs(old, new, kind)
             for resolver in RESOLVERS:
-                jobs += [Job(original, resolver, 7, None, given, signature=old.key), Job(changed, resolver, 7, None, taken, signature=new.key)]
+                jobs.append(Job(original, resolver, 7 + kind, None, given, signature=old.key))
+                jobs.append(Job(changed, resolver, 7 + kind, None, taken, signature=new.key))
                 checks.append((old, new, f"{resolver} inputs {kind}"))
     outcomes = pool().run(jobs)
     for (old, new, resolver), first, second in zip(checks, outcomes[::2], outcomes[1::2], strict=True):
@@ -188,7 +190,7 @@ def compare(name: str, before: Model, original: bytes, after: Model, tally: Tall
 def varying_kinds(model: Model, entry: Entry) -> tuple[int, ...]:
     """Two kinds of inputs that give different outputs; () if none do."""
     content = tk.serialize(model)
-    jobs = [Job(content, DEFAULT, 7, None, paired_inputs(entry, entry, kind)[0], signature=entry.key) for kind in range(KINDS)]
+    jobs = [Job(content, DEFAULT, 7 + kind, None, paired_inputs(entry, entry, kind)[0], signature=entry.key) for kind in range(KINDS)]
     outcomes = pool().run(jobs)
     return next(((0, k) for k in range(1, KINDS) if outcomes[0].ok and outcomes[k].ok and outcomes[0].outputs != outcomes[k].outputs), ())
 
@@ -240,9 +242,16 @@ def sweep(name: str, model: Model, combinations: list[tuple[str, str]], tally: T
             tally.faults.append(f"{label}: a second time changes {len(again.changes)} fields")
         compare(label, model, original, result.model, tally, kinds, exact=False)
         back = restored(model, result.model)
-        if back is not None:
+        if back is None or interface_of(back) != interface_of(model):
+            tally.one_way[name] = tally.one_way.get(name, 0) + 1
+        else:
             tally.restored += 1
             compare(f"{label} and back", model, original, back, tally, kinds, exact=True)
+
+
+def interface_of(model: Model) -> list[Any]:
+    """Types and parameters of all inputs and outputs."""
+    return [(tensor.type, codes(tensor)) for g in entries(model) for tensor in (*g.inputs, *g.outputs) if tensor is not None]
 
 
 def restored(model: Model, changed: Model) -> Model | None:

@@ -93,7 +93,7 @@ def _listed(subgraph: SubGraph, side: str) -> Iterator[tuple[Tensor, int]]:
 def _matching(model: Model, side: str, name: str, everyone: dict[Tensor, tuple[SubGraph, int]]) -> list[Tensor]:
     """The tensors that a name means: a tensor's own, that of a signature, KEY:NAME, a position (0, or SUBGRAPH:0), or a pattern of tensor names."""
     shown = [(signature, entry.name, entry.tensor) for signature in model.signature_defs for entry in getattr(signature, side)]
-    positions = {f"{model.subgraphs.index(g)}:{i}": tensor for tensor, (g, i) in everyone.items()}
+    positions = {f"{n}:{i}": tensor for n, g in enumerate(model.subgraphs) for i, tensor in enumerate(getattr(g, side))}
     attempts = (
         [tensor for tensor in everyone if tensor.name_str == name],
         [tensor for _, label, tensor in shown if _text(label) == name],

@@ -140,14 +140,15 @@ class Inputs(Interface):
         return spare
 
     def _expose_core(self, tensor: Tensor, own: Affine, wanted: TensorType) -> Tensor | None:
-        """Make an input of codes the tensor behind its QUANTIZE, as long as that leads to the wanted type."""
+        """Make an input of codes the tensor behind its QUANTIZE, as long as that leads to the wanted type. A DEQUANTIZE takes any codes."""
         spare = None
         while not self.is_listed(tensor, OUTPUTS):
-            readers = [operator for operator in tensor.consumers() if not (wanted == FLOAT and self._goes_with_floats(operator))]
+            readers = [operator for operator in tensor.consumers() if not is_unary(operator, DEQUANTIZE)]
             found = [_quantized(operator) for operator in readers]
             core = found[0] if found else None
-            same = core is not None and all(codes == core for codes in found)
-            if core is None or not same or not leads_inward(own, core, wanted) or not all(self._out_is_internal(operator) for operator in readers):
+            if core is None or any(codes != core for codes in found) or not leads_inward(own, core, wanted):
+                break
+            if core == own and not any(self._out_is_internal(operator) for operator in readers):
                 break
             spare, own = self._merge(tensor, core, readers), core
         return spare
@@ -171,14 +172,17 @@ class Inputs(Interface):
 
     def _cover_with_floats(self, tensor: Tensor, spare: Tensor | None) -> None:
         readers = tensor.consumers()
-        boundary = [operator for operator in readers if self._goes_with_floats(operator)]
-        rest = [operator for operator in readers if operator not in boundary]
+        own = codes_of(tensor)
+        boundary = [operator for operator in readers if is_unary(operator, DEQUANTIZE) and self._out_is_internal(operator)]
+        copies = [operator for operator in readers if _quantized(operator) == own]
         for operator in boundary:
             out = operator.outputs[0]
             assert out is not None
             self.drop(operator)
             redirect(out.consumers(), out, tensor)
-        self._cover(tensor, None, rest, spare)
+        self._cover(tensor, None, [operator for operator in readers if operator not in boundary and operator not in copies], spare)
+        for operator in copies:
+            self.refit(operator)
 
     def _cover_with_codes(self, tensor: Tensor, wanted: TensorType, spare: Tensor | None) -> None:
         readers, target = tensor.consumers(), in_type(codes_of(tensor), wanted)
@@ -187,8 +191,12 @@ class Inputs(Interface):
             self.retag(tensor, target, tensor.quantization)
             for operator in readers:
                 self.refit(operator)
-        else:
-            self._cover(tensor, target, readers, spare)
+            return
+        rest = [operator for operator in readers if not is_unary(operator, DEQUANTIZE)]
+        self._cover(tensor, target, rest or readers, spare)
+        for operator in readers if rest else ():
+            if operator not in rest:
+                self.refit(operator)
 
     def _cover(self, tensor: Tensor, target: Affine | None, readers: list[Operator], spare: Tensor | None) -> None:
         """Let readers, and the outputs that this input is, have a tensor of the present type, computed from the input of the new one."""
@@ -204,9 +212,6 @@ class Inputs(Interface):
 
     def _out_is_internal(self, operator: Operator) -> bool:
         return operator.outputs[0] is not None and self.is_internal(operator.outputs[0])
-
-    def _goes_with_floats(self, operator: Operator) -> bool:
-        return is_unary(operator, DEQUANTIZE) and self._out_is_internal(operator)
 
 
 class Outputs(Interface):
@@ -232,8 +237,8 @@ class Outputs(Interface):
         writers = sum(1 for operator in self.subgraph.operators if tensor in operator.outputs)
         if tensor.is_variable:
             raise RefusedError("it is a variable, which keeps its value from run to run")
-        if tensor.sparsity is not None:
-            raise RefusedError("it is sparse")
+        if tensor.sparsity is not None or tensor.external_buffer is not None:
+            raise RefusedError("it is sparse" if tensor.sparsity is not None else "its data is in another file")
         if writers + tensor.is_constant != 1:
             raise RefusedError("it is computed twice" if writers else "no operator computes it")
 
@@ -316,15 +321,28 @@ class Outputs(Interface):
             self.retag(tensor, target, tensor.quantization)
             self.refit(producer)
             return
+        if producer is None and target is None:
+            self._write_floats(tensor, readers)
+            return
         inner = self.inside(tensor, spare)
         redirect(readers, tensor, inner)
         if producer is None:
-            inner.buffer, inner.external_buffer = tensor.buffer, tensor.external_buffer
-            tensor.buffer, tensor.external_buffer = no_data(self.model), None
+            inner.buffer, tensor.buffer = tensor.buffer, no_data(self.model)
         else:
             redirect_output(producer, tensor, inner)
         self.retag(tensor, target, tensor.quantization)
         self.connect(inner, tensor, place(self.subgraph.operators, producer) + 1 if producer is not None else len(self.subgraph.operators))
+
+    def _write_floats(self, tensor: Tensor, readers: list[Operator]) -> None:
+        """Give a constant output its real values as data: XNNPACK leaves the output of a DEQUANTIZE of a constant unwritten (measured)."""
+        values = codes_of(tensor).dequantize(tensor.numpy())
+        if readers:
+            inner = self.inside(tensor, None)
+            inner.buffer = tensor.buffer
+            redirect(readers, tensor, inner)
+        self.retag(tensor, None)
+        self.model.set_data(tensor, values)
+        self.log.append("its codes replaced by their real values")
 
 
 def _codes_or_none(tensor: Tensor) -> Affine | None:

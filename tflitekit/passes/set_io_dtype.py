@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ..graph import Model
 
 TYPES = ("float32", "int8", "uint8", "int16")
-_ITEM = re.compile(rf"\s*(?:(?P<name>.+?)\s*=\s*)?(?P<type>{'|'.join(TYPES)})\s*(?:,|$)", re.IGNORECASE | re.DOTALL)
+_TYPE = rf"(?P<type>{'|'.join(TYPES)})\s*(?:,|$)"
+_ITEMS = tuple(re.compile(rf"\s*{name}{_TYPE}", re.IGNORECASE | re.DOTALL) for name in ("(?P<name>)", r"(?P<name>.+?)\s*=\s*"))
 _HELP = "the type of all {0}s, or NAME=TYPE,... by tensor name, signature name (KEY:NAME for one signature) or position; float32, int8, uint8, int16"
 
 
@@ -25,10 +26,10 @@ def parse_types(text: str, flag: str = "") -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     position = 0
     while position < len(text):
-        match = _ITEM.match(text, position)
+        match = _ITEMS[0].match(text, position) or _ITEMS[1].match(text, position)
         if match is None:
             raise EditError(f"{flag} {text[position:]!r}: expected TYPE or NAME=TYPE with commas between, TYPE being one of {', '.join(TYPES)}")
-        name, type_ = match["name"] or "", match["type"].lower()
+        name, type_ = match["name"], match["type"].lower()
         if found.setdefault(name, type_) != type_:
             raise EditError(f"{flag}: {name or 'all'!r} is to be {found[name]} and {type_}")
         position = match.end()

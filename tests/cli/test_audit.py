@@ -280,7 +280,7 @@ def test_sarif_never_replaces_a_model(tmp_path: Path, capsys: pytest.CaptureFixt
     before = model.read_bytes()
     code, out, err = call(capsys, "audit", UINT8, "--sarif", model)
     assert (code, out) == (3, "")
-    assert "is no SARIF log; it is not replaced" in err
+    assert "was not written by --sarif; it is not replaced" in err
     assert model.read_bytes() == before
     assert call(capsys, "audit", UINT8, "--sarif", tmp_path / "no" / "folder.sarif")[0] == 3
 

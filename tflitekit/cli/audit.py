@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .common import add_json, blocks
+from .common import add_json, blocks, write_pictures, write_text
 
 if TYPE_CHECKING:
     from ..quant.rules.model import Runtime
@@ -119,19 +119,20 @@ def _put(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
         if arguments.sarif == STDOUT:
             sys.stdout.write(text)
             return
-        _write_log(arguments.sarif, text)
+        write_text(arguments.sarif, text, "{", "--sarif")
     if arguments.json:
         sys.stdout.write(to_json(facts) + "\n")
     else:
-        _put_report(facts, len(arguments.model) == 1, arguments.markdown)
+        _put_report(facts, arguments)
 
 
-def _put_report(facts: dict[str, Any], single: bool, markdown: bool) -> None:
+def _put_report(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
     from ..reports.audit import audit_report
     from ..reports.audit_many import audits_report
 
-    report = audit_report(facts["models"][0], blocks()) if single else audits_report(facts)
-    if markdown:
+    report = audit_report(facts["models"][0], blocks()) if len(arguments.model) == 1 else audits_report(facts)
+    write_pictures(report, arguments)
+    if arguments.markdown:
         from ..reports.to_markdown import to_markdown
 
         sys.stdout.write(to_markdown(report))
@@ -139,21 +140,6 @@ def _put_report(facts: dict[str, Any], single: bool, markdown: bool) -> None:
     from ..reports.render import show
 
     show(report)
-
-
-def _write_log(name: str, text: str) -> None:
-    """Write a SARIF log, replacing an older one; anything else that is there, such as a model, is left alone."""
-    from pathlib import Path
-
-    from ..errors import OutputError
-    from ..flat.files import replace_file
-
-    path = Path(name)
-    if path.is_file():
-        with path.open("rb") as file:
-            if (head := file.read(64).lstrip()) and not head.startswith(b"{"):
-                raise OutputError(f"{name} is there and is no SARIF log; it is not replaced. Name another file after --sarif")
-    replace_file(path, [text.encode()], True, lambda _: None)
 
 
 def _fails(models: Sequence[dict[str, Any]], severity: str | None) -> bool:

@@ -21,8 +21,10 @@ def add_model(parser: argparse.ArgumentParser, name: str = "model") -> None:
 
 
 def add_json(parser: argparse.ArgumentParser, keys: str) -> None:
-    """The option --json, with its top-level keys in the help's last lines."""
+    """How the report is told: --json, with its top-level keys in the help's last lines, and as a picture."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--svg", metavar="FILE", help="also write the report as a picture, replacing it")
+    parser.add_argument("--html", metavar="FILE", help="also write the report as a page, replacing it")
     parser.epilog = f"keys of --json: {keys}"
 
 
@@ -64,9 +66,11 @@ def default_output(model: str, label: str) -> Path:
     return path.with_name(f"{path.name.removesuffix('.tflite')}.{label}.tflite")
 
 
-def put(facts: dict[str, Any], as_json: bool, report: Callable[[], Report]) -> None:
-    """Print facts as JSON, or the report made of them."""
-    if as_json:
+def put(facts: dict[str, Any], arguments: argparse.Namespace, report: Callable[[], Report]) -> None:
+    """Print facts as JSON, or the report made of them; write the report as a picture where that is asked for."""
+    if arguments.svg or arguments.html:
+        write_pictures(report(), arguments)
+    if arguments.json:
         from ..reports.to_json import to_json
 
         sys.stdout.write(to_json(facts) + "\n")
@@ -74,6 +78,31 @@ def put(facts: dict[str, Any], as_json: bool, report: Callable[[], Report]) -> N
     from ..reports.render import show
 
     show(report())
+
+
+def write_pictures(report: Report, arguments: argparse.Namespace) -> None:
+    """Write the files of --svg and --html."""
+    from ..reports.picture import picture
+    from ..reports.render import output_width
+
+    for kind in ("svg", "html"):
+        if name := getattr(arguments, kind):
+            write_text(name, picture(report, kind, output_width(sys.stdout)), "<", f"--{kind}")
+
+
+def write_text(name: str, text: str, start: str, option: str) -> None:
+    """Write a text file, replacing one that starts as such files do; anything else that is there, such as a model, is left alone."""
+    from pathlib import Path
+
+    from ..errors import OutputError
+    from ..flat.files import replace_file
+
+    path = Path(name)
+    if path.is_file():
+        with path.open("rb") as file:
+            if (head := file.read(64).lstrip()) and not head.startswith(start.encode()):
+                raise OutputError(f"{name} is there and was not written by {option}; it is not replaced. Name another file after {option}")
+    replace_file(path, [text.encode()], True, lambda _: None)
 
 
 def blocks() -> str:

@@ -33,5 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
     from ..runtime import compare
 
     facts = compare_facts(compare(arguments.a, arguments.b, layers=arguments.layers, **comparison_options(arguments)))
-    put(facts, arguments.json, lambda: compare_report(facts))
+    put(facts, arguments, lambda: compare_report(facts))
     return 5 if facts["within"] is False else 0

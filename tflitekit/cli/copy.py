@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
     before = model.source.size
     output, written = write_output(model, arguments, rebuild=arguments.rebuild, drop_unknown=arguments.drop_unknown)
     facts = copied_facts(arguments.model, before, output, written)
-    put(facts, arguments.json, lambda: copied_report(facts))
+    put(facts, arguments, lambda: copied_report(facts))
     return 0

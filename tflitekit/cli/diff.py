@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     a, b = read(arguments.a), read(arguments.b)
     facts = changes_facts(a, b, diff(a, b))
-    put(facts, arguments.json, lambda: changes_report(facts))
+    put(facts, arguments, lambda: changes_report(facts))
     return int(not facts["equal"])

@@ -18,5 +18,5 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.explain import explain_facts, explain_report
 
     facts = explain_facts(arguments.code)
-    put(facts, arguments.json, lambda: explain_report(facts, not arguments.code))
+    put(facts, arguments, lambda: explain_report(facts, not arguments.code))
     return 0

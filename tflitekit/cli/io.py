@@ -37,5 +37,5 @@ def run(arguments: argparse.Namespace) -> int:
         if not text:
             print("tflitekit: no input or output is quantized with one scale: there is nothing to convert", file=sys.stderr)
         return 0
-    put(facts, arguments.json, lambda: io_report(facts))
+    put(facts, arguments, lambda: io_report(facts))
     return 0

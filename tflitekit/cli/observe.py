@@ -43,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
         limits=limits_of(arguments),
     )  # fmt: skip
     facts = observe_facts(result, arguments.dtype, arguments.name)
-    put(facts, arguments.json, lambda: observe_report(facts))
+    put(facts, arguments, lambda: observe_report(facts))
     return 0

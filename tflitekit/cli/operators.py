@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.operators import operators_report
 
     facts = operators_facts(read(arguments.model), arguments.op, arguments.subgraph)
-    put(facts, arguments.json, lambda: operators_report(facts, arguments.names))
+    put(facts, arguments, lambda: operators_report(facts, arguments.names))
     return 0

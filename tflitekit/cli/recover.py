@@ -28,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = recover(arguments.model, discard=arguments.discard)
     facts = recovered_facts(arguments.model, str(found.record), found.outcome, found.restored, found.reason)
-    put(facts, arguments.json, lambda: recovered_report(facts))
+    put(facts, arguments, lambda: recovered_report(facts))
     return 3 if found.outcome == "foreign" else 0

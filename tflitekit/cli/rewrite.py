@@ -82,5 +82,5 @@ def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -
     checked = check(arguments.model, result.model, arguments) if arguments.check else None
     facts = rewritten_facts(model, result) | {"check": checked}
     facts |= output_facts(*((None, encode(result.model)) if arguments.dry_run else write_output(result.model, arguments, label)))
-    put(facts, arguments.json, lambda: rewritten_report(facts, changes=arguments.dry_run))
+    put(facts, arguments, lambda: rewritten_report(facts, changes=arguments.dry_run))
     return 0

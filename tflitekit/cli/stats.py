@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.stats import stats_facts, stats_report
 
     facts = stats_facts(_derived(arguments, form), form, arguments.explain)
-    put(facts, arguments.json, lambda: stats_report(facts))
+    put(facts, arguments, lambda: stats_report(facts))
     return 0
 
 

@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = read(arguments.model)
     facts = summary_facts(model, *metadata_or_problem(model))
-    put(facts, arguments.json, lambda: summary_report(facts))
+    put(facts, arguments, lambda: summary_report(facts))
     return 0

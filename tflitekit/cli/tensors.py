@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     facts = tensors_facts(model, only, arguments.sort, arguments.histogram)
     if arguments.export:
         _export(model, only, arguments.export)
-    put(facts, arguments.json, lambda: tensors_report(facts, arguments.channels, arguments.exact, blocks()))
+    put(facts, arguments, lambda: tensors_report(facts, arguments.channels, arguments.exact, blocks()))
     return 0
 
 

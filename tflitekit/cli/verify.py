@@ -28,6 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         differences = cross_check(arguments.model)
     facts = problems_facts(model, verify(model), differences)
-    put(facts, arguments.json, lambda: problems_report(facts))
+    put(facts, arguments, lambda: problems_report(facts))
     counts = facts["counts"]
     return int(bool(counts["error"] or differences or (arguments.strict and counts["warning"])))

@@ -14,6 +14,7 @@ from .theme import STYLES
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+    from rich.theme import Theme
 
 MIN_WIDTH = 40
 
@@ -49,9 +50,15 @@ def plain(line: Line) -> str:
 def console(file: IO[str]) -> Console:
     """A rich console with the theme, which prints what it is given and interprets nothing."""
     from rich.console import Console
+
+    return Console(file=file, theme=themed(), highlight=False, markup=False, emoji=False)
+
+
+def themed() -> Theme:
+    """The styles as rich knows them."""
     from rich.theme import Theme
 
-    return Console(file=file, theme=Theme({f"tk.{name}": style for name, style in STYLES.items()}), highlight=False, markup=False, emoji=False)
+    return Theme({f"tk.{name}": style for name, style in STYLES.items()})
 
 
 def print_styled(lines: Iterable[Line], console: Console) -> None:

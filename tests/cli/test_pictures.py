@@ -1,0 +1,44 @@
+"""--svg and --html: the report as a file, beside what is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import tflitekit as tk
+from tflitekit.cli.main import main
+
+from ..reports.models import small
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "small.tflite"
+    tk.write(small(), path)
+    return path
+
+
+@pytest.mark.parametrize("command", ["summary", "tensors", "operators", "audit", "io", "verify"])
+def test_reports_are_written_as_pictures(command: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, str(model)])
+    plain = capsys.readouterr().out
+    svg, html = model.with_name("r.svg"), model.with_name("r.html")
+    for _ in range(2):  # an older picture is replaced
+        main([command, str(model), "--svg", str(svg), "--html", str(html)])
+        assert capsys.readouterr().out == plain
+    text = "".join(ElementTree.fromstring(svg.read_text()).itertext()).replace("\xa0", " ")
+    first = plain.splitlines()[0].split()[0]
+    assert first in text and first in html.read_text()
+
+
+def test_json_and_a_picture_go_together(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", str(model), "--json", "--svg", str(model.with_name("r.svg"))]) == 0
+    assert capsys.readouterr().out.startswith("{") and model.with_name("r.svg").exists()
+
+
+def test_a_model_is_not_replaced_by_a_picture(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = model.read_bytes()
+    assert main(["summary", str(model), "--svg", str(model)]) == 3
+    assert "was not written by --svg" in capsys.readouterr().err and model.read_bytes() == before

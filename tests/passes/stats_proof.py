@@ -143,7 +143,9 @@ def steps(one: Any, other: Any) -> float:
 
 
 def relative(one: Any, other: Any) -> float:
-    """The largest difference of floats, element by element, in 1e-6 of its value."""
+    """The largest difference of floats, element by element, in 1e-6 of its value; 0 for codes."""
+    if one.dtype.kind != "f":
+        return 0.0
     return float(np.max(np.abs(one - other) / np.maximum(np.abs(one), 1e-30), initial=0) / 1e-6)
 
 
@@ -231,11 +233,13 @@ def _scales(model: Model) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Fed:
-    """The tensor that was the input: its largest difference from numpy (codes, or relative); the outputs: in steps, or relative to the largest."""
+    """The tensor that was the input: its largest difference from numpy in codes, or of floats in 1e-6 of the largest, and of each value (`each`); the
+    outputs: in steps, or relative to the largest."""
 
     which: Input
     type: str
     normalized: float
+    each: float
     outputs: float
     varies: bool
 
@@ -246,7 +250,7 @@ def takers(path: Path) -> Iterator[Input]:
     for subgraph in entries(model):
         for tensor in subgraph.inputs:
             assert tensor is not None
-            if tensor.type.name == "FLOAT32" or affine(tensor) is not None:
+            if (tensor.type.name == "FLOAT32" or affine(tensor) is not None) and 0 not in tensor.shape:
                 index = subgraph.tensors.index(tensor)
                 yield Input(path, model.subgraphs.index(subgraph), index, index)
 
@@ -271,13 +275,12 @@ def fed(which: Input, mean: Any, std: Any, dtype: str = "uint8", resolver: str =
     still = run(new, which, [{**frame, at: ~value} for frame, value in zip(frames, codes, strict=True)], watched, resolver)
     count = len(old.subgraphs[which.subgraph].outputs)
     wanted = expected[-1] if through is None else through.quantize(real[-1])
-    compare = steps if how or wanted.dtype.kind != "f" else relative
-    differences = [compare(wanted, found) for found in after[count:]]
+    largest, each = (max(compare(wanted, found) for found in after[count:]) for compare in (steps, relative))
     pairs = zip(in_steps(old, which, before), in_steps(old, which, after[:count]), strict=True)
     outputs = [float(np.abs(a - b).max(initial=0)) / (1.0 if _coded(old, which, i) else max(float(np.abs(a).max(initial=0)), 1e-30))
                for i, (a, b) in enumerate(pairs)]
     varies = any(not np.array_equal(a, b) for a, b in zip(after, still, strict=True))
-    return Fed(which, tensor.type.name if through is None else f"FLOAT32, {through.type.name} inside", max(differences), max(outputs), varies)
+    return Fed(which, tensor.type.name if through is None else f"FLOAT32, {through.type.name} inside", largest, each, max(outputs), varies)
 
 
 def _coded(model: Model, which: Input, index: int) -> bool:

@@ -35,6 +35,7 @@ class Input:
     subgraph: int
     index: int
     inner: int
+    bits: int = 0
 
     @property
     def place(self) -> str:
@@ -80,7 +81,8 @@ def inputs(path: Path) -> Iterator[Input]:
             if tensor.type.name == "FLOAT32" and readers and all(o.op_name == "QUANTIZE" for o in readers):
                 inner = readers[0].outputs[0] or tensor
             if affine(inner) is not None:
-                yield Input(path, model.subgraphs.index(subgraph), subgraph.tensors.index(tensor), subgraph.tensors.index(inner))
+                places = (subgraph.tensors.index(t) for t in (tensor, inner))
+                yield Input(path, model.subgraphs.index(subgraph), *places, bits=16 if inner.type.name == "INT16" else 8)
 
 
 def signature_of(model: Model, subgraph: int) -> Any:
@@ -165,17 +167,22 @@ class Reinterpreted:
     scales_restored: bool
 
 
-def reinterpreted(which: Input, resolver: str = runtime.NO_DELEGATES, seed: int = 1) -> Reinterpreted:
-    """Twice the scale, real inputs that both encodings hold; then back again."""
+def reinterpreted(which: Input, resolver: str = runtime.NO_DELEGATES, seed: int = 1, *, shift: bool = False) -> Reinterpreted:
+    """Twice the scale, and another zero point if `shift`; real inputs that both encodings hold; then back again."""
     old = which.model()
     inner = affine(old.subgraphs[which.subgraph].tensors[which.inner])
     assert inner is not None
-    doubled = tk.passes.SetInputStats(mode="reinterpret", input=which.place, scale=2 * float(inner.scale), zero_point=inner.zero_point)
+    info = np.iinfo(numpy_dtype(inner.type))
+    zero = inner.zero_point if not shift else int(inner.zero_point + (info.min + info.max)) // 2  # so that the new range holds the old one
+    wanted = Affine(np.float32(2 * float(inner.scale)), zero, inner.type)
+    doubled = tk.passes.SetInputStats(mode="reinterpret", input=which.place, scale=float(wanted.scale), zero_point=zero)
     new = tk.run(old, doubled).model
-    edit = tk.passes.SetQuantization(tensor=(f"{which.subgraph}:{which.inner}",), scale=(2 * float(inner.scale)).hex(), keep="codes")
+    edit = tk.passes.SetQuantization(
+        tensor=(f"{which.subgraph}:{which.inner}",), scale=float(wanted.scale).hex(), zero_point=str(zero), keep="codes"
+    )  # fmt: skip
     naive = tk.run(old, edit).model
     watched = first_rescalers(old, new, which)
-    frames = [_pair(old, which, inner, np.random.default_rng(seed + i)) for i in range(FRAMES)]
+    frames = [_pair(old, which, inner, wanted, np.random.default_rng(seed + i)) for i in range(FRAMES)]
     before, after = [a for a, _ in frames], [b for _, b in frames]
     count = len(old.subgraphs[which.subgraph].outputs)
     expected = run(old, which, before, watched, resolver)
@@ -207,19 +214,20 @@ def in_steps(model: Model, which: Input, outputs: list[Any], coded: Model | None
     return made
 
 
-def _pair(model: Model, which: Input, inner: Affine, rng: np.random.Generator) -> tuple[dict[int, Any], dict[int, Any]]:
-    """The same real values for an input of this scale, and of twice the scale."""
+def _pair(model: Model, which: Input, inner: Affine, wanted: Affine, rng: np.random.Generator) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The same real values for an input of the one scale, and of the other, which is twice that."""
     fixed = others(model, which, rng)
     tensor = model.subgraphs[which.subgraph].tensors[which.index]
     info = np.iinfo(numpy_dtype(inner.type))
-    low, high = -((inner.zero_point - info.min) // 2), (info.max - inner.zero_point) // 2
+    low = max(-((inner.zero_point - info.min) // 2), info.min - wanted.zero_point)
+    high = min((info.max - inner.zero_point) // 2, info.max - wanted.zero_point)
     steps_ = rng.integers(low, high + 1, tensor.shape)
     at = position(model, which)
     if tensor.type.name == "FLOAT32":
         real = (2 * float(inner.scale) * steps_).astype(np.float32)
         return {**fixed, at: real}, {**fixed, at: real}
     dtype = numpy_dtype(inner.type)
-    return {**fixed, at: (inner.zero_point + 2 * steps_).astype(dtype)}, {**fixed, at: (inner.zero_point + steps_).astype(dtype)}
+    return {**fixed, at: (inner.zero_point + 2 * steps_).astype(dtype)}, {**fixed, at: (wanted.zero_point + steps_).astype(dtype)}
 
 
 def _scales(model: Model) -> list[bytes]:

@@ -53,8 +53,8 @@ def cases(found: list[Input]) -> list[Any]:
 # ---- reinterpret ----
 
 
-def check_reinterpreted(which: Input, resolver: str) -> None:
-    found = proof.reinterpreted(which, resolver)
+def check_reinterpreted(which: Input, resolver: str, *, shift: bool = False) -> None:
+    found = proof.reinterpreted(which, resolver, shift=shift)
     assert found.first <= 1
     assert found.inverse <= 1
     assert found.scales_restored
@@ -68,6 +68,20 @@ def check_reinterpreted(which: Input, resolver: str) -> None:
 @pytest.mark.parametrize("which", cases(named(QUANTIZED, SAMPLE)))
 def test_twice_the_scale_changes_no_first_rescaling_operator_by_more_than_a_step(which: Input) -> None:
     check_reinterpreted(which, runtime.NO_DELEGATES)
+
+
+@needs_runtime
+@pytest.mark.parametrize("which", cases(named(QUANTIZED, ("coral_mobilenet_v1_0.25_128_quant", "mww_v2_vad", "tflm_trained_lstm_int8"))))
+def test_another_zero_point_is_padded_and_subtracted_by_the_kernels(which: Input) -> None:
+    check_reinterpreted(which, runtime.NO_DELEGATES, shift=True)
+
+
+@needs_runtime
+@pytest.mark.slow
+@pytest.mark.parametrize("which", cases([which for which in QUANTIZED if which.bits == 8]))
+@pytest.mark.parametrize("resolver", [runtime.NO_DELEGATES, runtime.REFERENCE])
+def test_another_zero_point_in_every_model(which: Input, resolver: str) -> None:
+    check_reinterpreted(which, resolver, shift=True)
 
 
 @needs_runtime

@@ -86,7 +86,8 @@ def _tell(made: Tensor, operator: Operator, asked: Derived, notes: Notes) -> Non
         scale=float(stored.scale), zero_point=stored.zero_point,
     )  # fmt: skip
     if text := residual_text(asked):
-        notes.remark(made, f"{text}. --exact has no residual", residual_lsb=asked.residual, residual_real=asked.residual * asked.scale)
+        more = ". --exact has no residual" if "Residual" in text else ""
+        notes.remark(made, f"{text}{more}", residual_lsb=asked.residual, residual_real=asked.residual * asked.scale)
 
 
 def _tell_clipping(stored: Affine, operator: Operator, notes: Notes) -> None:

@@ -117,9 +117,12 @@ def parameters_text(stored: Affine) -> str:
 
 
 def residual_text(asked: Derived) -> str:
-    """The part of the mean that the integer zero point cannot hold, in words; "" where there is none."""
+    """What of the asked parameters cannot be held, in words: the part of the mean between two integers, a range that is not symmetric. "" if all."""
+    widened = ""
+    if asked.widened_from is not None:
+        widened = f"the range {asked.widened_from.min:.6g} to {asked.widened_from.max:.6g} is widened: {asked.stored.type.name} codes are symmetric"
     if abs(asked.residual) < 1e-9:
-        return ""
+        return widened
     return (
         f"the mean {asked.mean:.9g} lies between two codes, and zero point {asked.stored.zero_point} is stored. Residual: every real value is off by "
         f"{asked.residual:+.6g} codes, {asked.residual * asked.scale:+.6g}"

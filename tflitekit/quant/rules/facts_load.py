@@ -9,7 +9,7 @@ These facts hold for tensors of every operator, so they name no operators unless
 from __future__ import annotations
 
 from .model import Fact, Topic
-from .notation import FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
+from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
 
 XNN = "LiteRT xnnpack_delegate.cc"
 LOADER = "LiteRT interpreter_builder.cc"
@@ -30,16 +30,16 @@ LOAD_FACTS: tuple[Fact, ...] = (
         "no scale, or an empty vector: the tensor counts as unquantized; zero_point, min and max are not read",
         f"{LOADER}:521-523; measured E24, E25", every=IGNORES),
     fact("load-no-zero-point", Topic.LOAD, "", "scale without a zero_point vector", f"{LOADER}:524-529; measured E23",
-        every=refuses("null zero_point")),
+        every=refuses("null zero_point"), tflm=ABORTS),
     fact("load-counts-differ", Topic.LOAD, "",
         "zero_point and scale vectors of different lengths; one zero point does not serve several scales",
         f"{LOADER}:532-542; measured E04, A04; tflite-micro#813", every=refuses("Must have same number"), tflm=FINE),
     fact("load-dimension-range", Topic.LOAD, "", "quantized_dimension below 0 or not below the rank, even with a single scale",
-         f"{LOADER}:561-570; measured E06, A03", every=refuses("quantized_dimension must be in range")),
+         f"{LOADER}:561-570; measured E06, A03", every=refuses("quantized_dimension must be in range"), tflm=IGNORES),
     fact("load-dimension-rank-0", Topic.LOAD, "", "any quantized_dimension on a tensor of rank 0", f"{LOADER}:563; measured A02",
         every=IGNORES),
     fact("load-scale-count", Topic.LOAD, "", "neither one scale nor as many as the quantized dimension is long",
-         f"{LOADER}:572-583; measured E05", every=refuses("num_scales must be 1")),
+         f"{LOADER}:572-583; measured E05", every=refuses("num_scales must be 1"), tflm=IGNORES),
     fact("load-scales-rank-0", Topic.LOAD, "", "several scales on a tensor of rank 0: kernels see scale 0 and zero point 0",
          f"{LOADER}:575; measured A01", every=WRONG),
     fact("load-wide-zero-point", Topic.LOAD, "", "zero point beyond 32 bits: the low 32 bits count", f"{LOADER}:597-601; measured G03",
@@ -48,7 +48,7 @@ LOAD_FACTS: tuple[Fact, ...] = (
         "one scale with a quantized_dimension other than 0; XNNPACK leaves the operator to the builtin kernels",
         f"LiteRT subgraph.cc:145-171, {XNN}:2299-2302; measured E26", every=FINE),
     fact("load-multi-axis-index", Topic.LOAD, "", "multi-axis quantization whose scales are no tensor of the subgraph",
-         f"{LOADER}:434-498; measured B10", every=refuses("scales tensor index must be in range")),
+         f"{LOADER}:434-498; measured B10", every=refuses("scales tensor index must be in range"), tflm=ABORTS),
     fact("load-short-buffer", Topic.LOAD, "", "constant with fewer bytes than its type and shape need",
         "LiteRT subgraph.cc:1959-1966; measured P03", every=refuses("required_bytes <= bytes was not true")),
     fact("load-long-buffer", Topic.LOAD, "",

@@ -229,7 +229,7 @@ BIAS_FACTS: tuple[Fact, ...] = (
         activation="UINT8", weights="UINT8"),
     fact("bias-scale-checked-fully-connected", Topic.BIAS_SCALE, "FULLY_CONNECTED", "as for UINT8 convolutions, with per-tensor weights",
         "LiteRT fully_connected.cc:566-569; measured S05, S06", cpu=refuses("scale_diff / output_scale <= 0.02"), xnn=IGNORES,
-        operand="bias", activation="INT8", weights="INT8", granularity="per-tensor"),
+        tflm=refuses("scale_diff / output_scale <= 0.02"), operand="bias", activation="INT8", weights="INT8", granularity="per-tensor"),
     fact("bias-per-tensor", Topic.BIAS_SCALE, CONVOLUTIONS,
         "one scale for the bias of per-channel weights: XNNPACK takes the operator and fails", "measured", cpu=IGNORES,
         xnn=refuses("failed to delegate"), operand="bias", activation="INT8", weights="INT8", granularity="per-channel"),

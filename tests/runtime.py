@@ -35,12 +35,14 @@ class Outcome:
 
     `status` is "ok", "error" (the runtime said no, `message` says why), "timeout", or the name of the signal that killed the child ("SIGABRT").
     `outputs` are (dtype, shape, bytes) in the order of the subgraph's outputs; `recipe` says which kind of inputs was used.
+    `digests` are those of all tensors by index, where they were asked for.
     """
 
     status: str
     message: str = ""
     outputs: tuple[tuple[str, tuple[int, ...], bytes], ...] = ()
     recipe: int | None = None
+    digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -54,6 +56,7 @@ class Job:
     With `signature`, that one runs: `inputs` are by name, and outputs come in the order of their names.
     With `frames` the model's bytes are run on each of them (inputs by position, or by name for a `signature`), no delegate, all tensors preserved;
     what comes back are the outputs after the last (those of a signature by name), then the `tensors`, (subgraph, index) each.
+    `digests` asks for a digest of every tensor, which are then all kept (XNNPACK has none for what it computes inside).
     """
 
     model: Path | str | bytes
@@ -65,6 +68,7 @@ class Job:
     signature: str | None = None
     frames: list[dict[Any, Any]] | None = None
     tensors: tuple[tuple[int, int], ...] = ()
+    digests: bool = False
 
 
 class Worker:
@@ -89,7 +93,7 @@ class Worker:
         model = job.model if isinstance(job.model, bytes) else str(job.model)
         body = pickle.dumps(
             {"model": model, "resolver": job.resolver, "seed": job.seed, "recipe": job.recipe, "inputs": job.inputs or None,
-             "signature": job.signature, "frames": job.frames, "tensors": job.tensors}
+             "signature": job.signature, "frames": job.frames, "tensors": job.tensors, "digests": job.digests}
         )  # fmt: skip
         try:
             process.stdin.write(struct.pack("<I", len(body)) + body)
@@ -106,7 +110,7 @@ class Worker:
             if reply is None:
                 return self._dead(recipe)
             if reply["status"] != "started":
-                return Outcome(reply["status"], reply["message"], tuple(reply["outputs"]), reply["recipe"])
+                return Outcome(reply["status"], reply["message"], tuple(reply["outputs"]), reply["recipe"], reply.get("digests", {}))
             recipe = reply["recipe"]
 
     def _start(self) -> subprocess.Popen[bytes]:

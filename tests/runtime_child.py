@@ -6,6 +6,8 @@ a duplicate of it and descriptor 1 becomes standard error.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import pickle
 import resource
@@ -59,6 +61,16 @@ def run_signature(interpreter: Any, job: dict[str, Any], rng: Any, recipe: int) 
     return [flatten(value) for _, value in sorted(runner(**values).items())]
 
 
+def digests(interpreter: Any) -> dict[int, str]:
+    """A digest of every tensor of subgraph 0 that has values, by index."""
+    found = {}
+    for detail in interpreter.get_tensor_details():
+        with contextlib.suppress(ValueError, TypeError):
+            kind, shape, content = flatten(interpreter.get_tensor(detail["index"]))
+            found[detail["index"]] = hashlib.blake2b(f"{kind} {shape} ".encode() + content, digest_size=8).hexdigest()
+    return found
+
+
 def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
     """Build the interpreter, feed seeded inputs and return the outputs of subgraph 0."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -70,7 +82,10 @@ def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
     for recipe in [job["recipe"]] if job["recipe"] is not None else range(4):
         progress(recipe)
         try:
-            interpreter = Interpreter(experimental_op_resolver_type=resolver, num_threads=1, **source)
+            kept = bool(job.get("digests"))
+            interpreter = Interpreter(
+                experimental_op_resolver_type=resolver, num_threads=1, experimental_preserve_all_tensors=kept, **source
+            )
             interpreter.allocate_tensors()
             result = {"status": "error", "recipe": recipe}
             rng = np.random.default_rng(job["seed"])
@@ -82,7 +97,8 @@ def run(job: dict[str, Any], progress: Any) -> dict[str, Any]:
                 interpreter.set_tensor(detail["index"], value)
             interpreter.invoke()
             outputs = [flatten(interpreter.get_tensor(d["index"])) for d in interpreter.get_output_details()]
-            return {"status": "ok", "recipe": recipe, "outputs": outputs, "message": ""}
+            result = {"status": "ok", "recipe": recipe, "outputs": outputs, "message": ""}
+            return {**result, "digests": digests(interpreter)} if kept else result
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             refused = not result  # before any input was set: other inputs cannot help
             result = {"status": "error", "message": f"{type(error).__name__}: {error}", "recipe": recipe, "outputs": []}

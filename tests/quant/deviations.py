@@ -157,7 +157,8 @@ def _weights(fact: Fact, sound: Over | None, kind: str) -> Over:
         return Over(type=kind, quantization=None)
     old = sound.quantization
     if fact.topic == Topic.WEIGHTS_ZERO_POINT:
-        wanted = 200 if kind == "UINT8" else 9 if kind == "INT8" else 1
+        wanted: Any = 200 if kind == "UINT8" else 9 if kind == "INT8" else 1
+        wanted = [0, *[wanted] * (len(old.scale) - 1)] if fact.name.endswith("-others") else wanted
         return Over(type=kind, quantization=quantize(old.scale, wanted, old.quantized_dimension if len(old.scale) > 1 else None))
     if fact.topic == Topic.QUANTIZATION_ABSENT:
         return Over(type=kind, quantization=None)

@@ -10,13 +10,13 @@ from .._walk import collector_paused
 from ..graph import Model
 from ..quant.rules import Runtime
 from .codes import CODES, Code
-from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene
+from .findings import ERROR, INFO, SEVERITIES, WARNING, Finding, Scene, foretold
 from .scheme import SCHEMES, Island, Scheme, Share, classify
 from .weight_scan import WeightScan
 
 __all__ = [
     "CODES", "ERROR", "INFO", "SCHEMES", "SEVERITIES", "WARNING", "Audit", "Code", "Finding", "Island", "Scheme", "Share",
-    "WeightScan", "audit", "classify",
+    "WeightScan", "audit", "classify", "foretold",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ and says so with the numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,8 @@ from typing import Any
 from .._metadata_schema import ModelMetadata
 from .._schema import TensorType
 from ..graph import Model, Operator, SubGraph, Tensor
-from ..quant.rules import Behaviour, Fact, OpRule, Reaction, Role, Runtime, operand
+from ..quant.rules import LITERT, Behaviour, Fact, OpRule, Reaction, Role, Runtime, operand
+from ..quant.rules.taken import Mismatch
 from .codes import CODES, Code
 from .execution import CODE_TYPES, INTEGER, Execution, Kind
 from .scheme import Scheme
@@ -126,13 +128,14 @@ class Scene:
 class Step:
     """One operator with its rule; `outputs` are those that are there."""
 
-    __slots__ = ("activation", "operator", "outputs", "rule", "run", "scene")
+    __slots__ = ("activation", "mismatches", "operator", "outputs", "rule", "run", "scene")
 
     def __init__(self, scene: Scene, run: Execution, rule: OpRule) -> None:
         self.scene, self.run, self.rule = scene, run, rule
         self.operator: Operator = run.operator
         self.outputs = [t for t in self.operator.outputs if t is not None]
         self.activation: TensorType | None = run.kind.activation
+        self.mismatches: tuple[Mismatch, ...] = ()  # operands of types that do not go together, once they are known
 
     @property
     def path(self) -> str:
@@ -154,6 +157,18 @@ class Step:
             return [t for t in (self.operator.inputs if name == "in*" else self.outputs) if t is not None]
         found = operand(self.operator, name)
         return [found] if found is not None else []
+
+    def refusal(self, position: int, known: Mapping[Runtime, Reaction]) -> Mapping[Runtime, Reaction]:
+        """What is known of an input's deviation, with what the runtimes do to its type where nothing else is."""
+        found = {runtime: m.reaction(runtime) for m in self.mismatches if m.operand == f"in{position}" for runtime in LITERT}
+        return MappingProxyType({**found, **known})
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether the weights that the operator takes have several scales."""
+        weights = self.run.weights
+        quantization = weights[0].quantization if weights else None
+        return quantization is not None and len(quantization.scale) > 1
 
     @property
     def is_integer(self) -> bool:
@@ -177,6 +192,26 @@ def worst(reactions: Mapping[Runtime, Reaction], unknown: str = WARNING) -> str:
     if not reactions:
         return unknown
     return ERROR if any(r.behaviour in _HARMFUL for r in reactions.values()) else WARNING
+
+
+_NUMBERS = re.compile(r"\[(\d+)\]")
+
+
+def foretold(findings: Iterable[Finding], runtime: Runtime) -> str:
+    """What a runtime will do with the model: "refuses", "crashes" or "runs".
+
+    What comes first counts: what reading the model refuses, then operators in their order. One that does both crashes.
+    """
+    first: tuple[tuple[int, ...], str] | None = None
+    for finding in findings:
+        reaction = finding.reactions.get(runtime)
+        if reaction is None or reaction.outcome == "runs":
+            continue
+        reading = not finding.operator or finding.code == "Q702"
+        order = (0,) if reading else (1, *map(int, _NUMBERS.findall(finding.operator)))
+        found = order, reaction.outcome  # "crashes" is before "refuses" in the alphabet too
+        first = found if first is None else min(first, found)
+    return "runs" if first is None else first[1]
 
 
 Check = Callable[[Scene], Iterator[Finding]]

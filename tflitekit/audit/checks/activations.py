@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..._schema import TensorType
-from ...graph import Tensor
+from ...graph import QuantizationParameters, Tensor
 from ...quant.rules import Fact, Topic
 from ...types import INTEGER_RANGES
 from ..execution import CODE_TYPES, is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
-
-SMALLEST_NORMAL = 2.0**-126  # of float32; XNNPACK refuses scales below it
+from .prepared import SMALLEST_NORMAL, amended
 
 
 def values(step: Step) -> Iterator[tuple[str, Tensor]]:
@@ -55,14 +56,17 @@ def invalid_parameters(scene: Scene) -> Iterator[Finding]:
             quantization = tensor.quantization
             if tensor not in suspects or quantization is None:
                 continue
-            if len(quantization.scale) > 1:
+            if len(quantization.scale) > 1 and not tensor.is_constant:
                 yield _several(step, word, tensor, len(quantization.scale))
                 continue
-            scale = float(quantization.scale[0])
-            if not SMALLEST_NORMAL <= scale < math.inf:
-                yield _scale(step, word, tensor, scale)
-            if len(quantization.zero_point) == 1 and quantization.zero_point[0]:
-                yield from _zero_point(step, word, tensor, int(quantization.zero_point[0]))
+            bad = [float(s) for s in quantization.scale if not SMALLEST_NORMAL <= s < math.inf]
+            if bad:
+                yield _scale(step, word, tensor, bad[0])
+            low, high = INTEGER_RANGES[tensor.type]
+            odd = [int(z) for z in quantization.zero_point if not low <= z <= high]
+            first = int(quantization.zero_point[0]) if len(quantization.zero_point) == 1 else 0
+            if odd or first:
+                yield from _zero_point(step, word, tensor, odd[0] if odd else first)
 
 
 def _suspects(scene: Scene) -> Iterator[Tensor]:
@@ -76,13 +80,23 @@ def _suspects(scene: Scene) -> Iterator[Tensor]:
                 low, high = ranges.get(tensor.type, (0, 0))
                 if not (smallest <= scale < inf and low <= zero_point <= high):
                     yield tensor
-            elif (count := 0 if tensor.quantization is None else len(tensor.quantization.scale)) and (count == 1 or not tensor.is_constant):
+            elif tensor.quantization is not None and (count := len(tensor.quantization.scale)) and (
+                count == 1 or not tensor.is_constant or _beyond(tensor.quantization, ranges.get(tensor.type, (0, 0)))
+            ):
                 yield tensor
+
+
+def _beyond(quantization: QuantizationParameters, codes: tuple[int, int]) -> bool:
+    """Whether one of several scales is no step, or one of the zero points no code."""
+    scales, zero_points = quantization.scale, quantization.zero_point
+    sound = bool(np.isfinite(scales).all() and scales.min() >= np.float32(SMALLEST_NORMAL))
+    return not sound or bool(len(zero_points) and not codes[0] <= zero_points.min() <= zero_points.max() <= codes[1])
 
 
 def _scale(step: Step, word: str, tensor: Tensor, scale: float) -> Finding:
     topic = scale_topic(scale)
-    reactions, source = reactions_of(about(step, topic, word)) if topic is not None else ({}, "")
+    known, source = reactions_of(about(step, topic, word)) if topic is not None else ({}, "")
+    reactions = amended(step, known)
     return step.scene.finding(
         "Q101", tensor, f"the scale is {scale!r} ({step.label})", worst(reactions), found=scale, expected="a positive normal number",
         operator=step.path, reactions=reactions, source=source,
@@ -94,7 +108,8 @@ def _zero_point(step: Step, word: str, tensor: Tensor, zero_point: int) -> Itera
     if tensor.type == TensorType.INT16:
         reactions, source = reactions_of(about(step, Topic.INT16_ZERO_POINT, word))
         # Operators that widen or change the type on the way have zero points of their own; nothing is known against them.
-        if reactions and all(t.type in CODE_TYPES for t in step.outputs):
+        kinds = {t.type for t in step.outputs}
+        if reactions and (kinds <= ({TensorType.INT16} if step.rule.pairs else CODE_TYPES) or step.rule.name == "DEQUANTIZE"):
             yield step.scene.finding(
                 "Q103", tensor, f"the zero point of an INT16 tensor is {zero_point} ({step.label})", worst(reactions), found=zero_point,
                 expected=0, operator=step.path, reactions=reactions, source=source,
@@ -108,7 +123,8 @@ def _zero_point(step: Step, word: str, tensor: Tensor, zero_point: int) -> Itera
 
 
 def _several(step: Step, word: str, tensor: Tensor, count: int) -> Finding:
-    reactions, source = reactions_of(about(step, Topic.PER_CHANNEL_ACTIVATION, word))
+    known, source = reactions_of(about(step, Topic.PER_CHANNEL_ACTIVATION, word))
+    reactions = amended(step, known)
     return step.scene.finding(
         "Q104", tensor, f"an activation with {count} scales ({step.label})", worst(reactions, WARNING), found=count, expected=1,
         operator=step.path, reactions=reactions, source=source,

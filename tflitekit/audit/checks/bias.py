@@ -10,14 +10,14 @@ import numpy.typing as npt
 from ..._schema import TensorType
 from ...graph import Tensor
 from ...quant.rules import BiasRule, Granularity, Reaction, Runtime, Topic
+from ...quant.rules.scale_test import SOURCE
 from ..execution import HYBRID, INTEGER, is_code
 from ..findings import ERROR, INFO, WARNING, Finding, Scene, Step, reactions_of, worst
+from .prepared import amended, refusals
 
 # Converters round the product in different orders: up to this much is rounding, and not a different scale.
 RELATIVE_TOLERANCE = 1e-6
-# What the builtin kernels allow where they look: |input x weights - bias| / output (LiteRT kernel_util.cc:319-322).
-KERNEL_TOLERANCE = 0.02
-_CHECKED = "bias-scale-checked"
+_CHECKED = "bias-scale-checked"  # facts that hold where the scales together fail the kernels' test
 
 
 def biases(scene: Scene) -> Iterator[Finding]:
@@ -30,6 +30,7 @@ def biases(scene: Scene) -> Iterator[Finding]:
             yield from _type(step, rule, tensor)
             if step.is_integer:
                 yield from _scale(step, rule, tensor)
+                yield from _absent(step, tensor)
                 yield from _zero_point(step, rule, tensor)
 
 
@@ -46,13 +47,25 @@ def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     facts = step.rule.about(Topic.BIAS_TYPE, step.activation)
     if step.activation == TensorType.INT16:
         wanted = "contradicts" if chosen == TensorType.INT32 else "unselected"
-        facts = tuple(f for f in facts if wanted in f.name or "depthwise" in f.name)
-    reactions, source = reactions_of(facts)
+        facts = tuple(f for f in facts if (wanted in f.name or "depthwise" in f.name) and tensor.type in (TensorType.INT32, TensorType.INT64))
+    known, source = reactions_of(facts)
+    reactions = step.refusal(rule.operand, known)
     names = " or ".join(t.name for t in allowed)
     yield step.scene.finding(
         "Q302", tensor, f"the bias is {tensor.type.name}; {step.label} reads {names}", worst(reactions, ERROR), found=tensor.type.name,
         expected=names, operator=step.path, reactions=reactions, source=source or rule.source,
     )  # fmt: skip
+
+
+def _absent(step: Step, tensor: Tensor) -> Iterator[Finding]:
+    """A bias without a scale: no kernel reads it, but some compare it, and then see 0."""
+    if tensor.quantization is None or not len(tensor.quantization.scale):
+        reactions = refusals(step)
+        if reactions:
+            yield step.scene.finding(
+                "Q106", tensor, f"a bias without scale, which {step.label} compares with input x weights", ERROR, found="none",
+                expected="input x weights", operator=step.path, reactions=reactions, source=SOURCE,
+            )  # fmt: skip
 
 
 def expected_scale(step: Step, rule: BiasRule) -> npt.NDArray[np.float32] | None:
@@ -86,7 +99,7 @@ def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
         return
     first = int(np.flatnonzero(bad)[0])
     found, right = float(stored[min(first, len(stored) - 1)]), float(wanted[min(first, len(wanted) - 1)])
-    reactions, source = _scale_reactions(step, tensor, gap)
+    reactions, source = _scale_reactions(step, tensor)
     severity = worst(reactions)
     where = f" in {int(bad.sum())} of {len(bad)} channels, first {first}" if len(bad) > 1 else ""
     yield step.scene.finding(
@@ -95,19 +108,20 @@ def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _scale_reactions(step: Step, tensor: Tensor, gap: npt.NDArray[np.float64]) -> tuple[Mapping[Runtime, Reaction], str]:
+def _scale_reactions(step: Step, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
     weights = step.run.weights[0] if step.run.weights else None
-    per_channel = weights is not None and weights.quantization is not None and len(weights.quantization.scale) > 1
-    granularity = Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR
-    facts = step.rule.about(Topic.BIAS_SCALE, step.activation, weights.type if weights is not None else None, granularity)
-    single = tensor.quantization is not None and len(tensor.quantization.scale) == 1 and per_channel
-    output = step.outputs[0].quantization if step.outputs else None
-    limit = KERNEL_TOLERANCE * float(output.scale[0]) if output is not None and len(output.scale) == 1 else 0.0
-    kept = [f for f in facts if f.name != "bias-per-tensor" or single]
-    kept = [f for f in kept if not f.name.startswith(_CHECKED) or float(gap.max()) > limit]
-    if single:
-        kept.sort(key=lambda f: f.name != "bias-per-tensor")
-    return reactions_of(kept)
+    facts = step.rule.about(Topic.BIAS_SCALE, step.activation, weights.type if weights is not None else None, _granularity(step))
+    single = tensor.quantization is not None and len(tensor.quantization.scale) == 1 and step.per_channel
+    kept = [f for f in facts if (f.name != "bias-per-tensor" or single) and not f.name.startswith(_CHECKED)]
+    kept.sort(key=lambda f: f.name != "bias-per-tensor")
+    known, source = reactions_of(kept)
+    reactions = amended(step, known)
+    return reactions, source or (SOURCE if reactions else "")
+
+
+def _granularity(step: Step) -> Granularity:
+    """That of the weights."""
+    return Granularity.PER_CHANNEL if step.per_channel else Granularity.PER_TENSOR
 
 
 def is_bias_code(tensor: Tensor) -> bool:
@@ -120,8 +134,7 @@ def _zero_point(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]
     if quantization is None or not len(np.flatnonzero(quantization.zero_point)):
         return
     weights = step.run.weights[0] if step.run.weights else None
-    per_channel = weights is not None and weights.quantization is not None and len(weights.quantization.scale) > 1
-    granularity = Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR
+    granularity = Granularity.PER_CHANNEL if len(quantization.scale) > 1 else Granularity.PER_TENSOR  # of the bias itself
     facts = step.rule.about(Topic.BIAS_ZERO_POINT, step.activation, weights.type if weights is not None else None, granularity)
     reactions, source = reactions_of(facts)
     value = int(quantization.zero_point[np.flatnonzero(quantization.zero_point)[0]])

@@ -1,43 +1,69 @@
-"""Operands as kernels want them: a type that there is a kernel for, the same type throughout, parameters on every quantized type."""
+"""Operands as kernels want them: types that the kernel takes together, parameters on every quantized type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
+from ..._schema import TensorType
 from ...graph import Tensor
-from ...quant.rules import Behaviour, Fact, Reaction, Role, Topic
-from ..execution import CODE_TYPES, is_code
+from ...quant.rules import LITERT, Behaviour, Fact, Reaction, Role, Runtime, Topic
+from ...quant.rules.taken import FORCED, SOURCE, Mismatch, forced_output, mismatches
+from ..execution import CODE_TYPES, HYBRID, INTEGER, Kind, is_code
 from ..findings import Finding, Scene, Step, reactions_of, worst
-from .activations import about
+from .parameters import absent_facts
+from .prepared import amended
 
 _HARMLESS = (Behaviour.FINE, Behaviour.IGNORES)
+_CODES = {Role.WEIGHTS: "Q202", Role.BIAS: "Q302"}
 
 
 def operand_types(scene: Scene) -> Iterator[Finding]:
-    """Q105: activations of a type that the operator has no kernel for, or of different types."""
-    return scene.each_kind(_types)
+    """Q105: activations of a type that the operator has no kernel for, or operands of types that do not go together."""
+    forced: dict[Tensor, TensorType] = {}  # what kernels make of outputs, where the file says otherwise
+    silent: set[Kind] = set()
+    for step in scene.steps():
+        if not forced and step.run.kind in silent:
+            continue
+        operator, name = step.operator, step.rule.name
+        inputs = tuple([None if t is None else forced.get(t, t.type) for t in operator.inputs])
+        outputs = tuple([None if t is None else t.type for t in operator.outputs])
+        known = step.rule.types and step.activation in CODE_TYPES and step.activation not in step.rule.types
+        if not known and not mismatches(name, inputs, outputs, True):
+            silent.add(step.run.kind)
+            continue
+        coded = any(is_code(t) for t in (*operator.inputs, *operator.outputs) if t is not None)
+        step.mismatches = mismatches(name, inputs, outputs, step.per_channel, coded)
+        for mismatch in step.mismatches:
+            yield from _mismatched(step, mismatch)
+        if step.mismatches and name in FORCED and operator.outputs[0] is not None:
+            forced[operator.outputs[0]] = forced_output(name, inputs, operator.outputs[0].type)
+        if known and not step.mismatches:
+            values = step.inputs(Role.ACTIVATION) or step.outputs
+            yield from _unknown(step, values[0], step.rule.about(Topic.ACTIVATION_TYPE, step.activation))
 
 
-def _types(step: Step) -> Iterator[Finding]:
-    activation = step.activation
-    values = step.inputs(Role.ACTIVATION) or step.outputs
-    if activation not in CODE_TYPES or not values:
-        return
-    if step.rule.types and activation not in step.rule.types:
-        yield from _told(step, values[0], step.rule.about(Topic.ACTIVATION_TYPE, activation), f"{step.label} has no {activation.name} kernel")
-    for word, tensor in (("second", values[1] if len(values) > 1 else None), ("output", step.outputs[0] if step.outputs else None)):
-        if tensor is not None and tensor.type != activation:
-            message = f"{tensor.type.name} with {activation.name} ({step.label})"
-            yield from _told(step, tensor, about(step, Topic.MIXED_TYPES, word), message)
+def _mismatched(step: Step, mismatch: Mismatch) -> Iterator[Finding]:
+    tensor = step.operand(mismatch.operand)[0]
+    position = int(mismatch.operand[2:]) if mismatch.operand.startswith("in") else -1
+    role = step.run.roles[position] if 0 <= position < len(step.run.roles) else Role.ACTIVATION
+    if role in _CODES and tensor.is_constant and step.run.mode in (INTEGER, HYBRID) and (role == Role.BIAS or is_code(tensor)):
+        return  # the checks of weights and biases say more
+    reactions = MappingProxyType({runtime: mismatch.reaction(runtime) for runtime in LITERT})
+    expected = " or ".join(sorted(t.name for t in mismatch.expected))
+    yield step.scene.finding(
+        _CODES.get(role, "Q105"), tensor, f"{tensor.type.name} where {step.label} has {expected}", worst(reactions), found=tensor.type.name,
+        expected=expected, operator=step.path, reactions=reactions, source=SOURCE,
+    )  # fmt: skip
 
 
-def _told(step: Step, tensor: Tensor, facts: tuple[Fact, ...], message: str) -> Iterator[Finding]:
-    """A finding, where the rules know that some runtime minds."""
+def _unknown(step: Step, tensor: Tensor, facts: tuple[Fact, ...]) -> Iterator[Finding]:
+    """A type without a kernel, where the rules know that some runtime minds."""
     reactions, source = reactions_of(facts)
     if _minded(reactions.values()):
         yield step.scene.finding(
-            "Q105", tensor, message, worst(reactions), found=tensor.type.name, expected=" or ".join(sorted(t.name for t in step.rule.types)) or "?",
-            operator=step.path, reactions=reactions, source=source,
+            "Q105", tensor, f"{step.label} has no {tensor.type.name} kernel", worst(reactions), found=tensor.type.name,
+            expected=" or ".join(sorted(t.name for t in step.rule.types)) or "?", operator=step.path, reactions=reactions, source=source,
         )  # fmt: skip
 
 
@@ -51,20 +77,43 @@ def missing_parameters(scene: Scene) -> Iterator[Finding]:
 
 
 def _missing(step: Step) -> Iterator[Finding]:
-    if step.activation not in CODE_TYPES:
-        return
-    values = step.inputs(Role.ACTIVATION)
-    named = [("first", values[0] if values else None), ("second", values[1] if len(values) > 1 else None)]
-    named += [("output", step.outputs[0] if step.outputs else None)]
-    if not any(t is not None and is_code(t) for t in (*step.operator.inputs, *step.outputs)):
-        return  # plain integers
-    weights = [("weights", t) for t in step.inputs(Role.WEIGHTS)]
-    for word, tensor in (*named, *weights):
-        if tensor is None or tensor.type not in CODE_TYPES or is_code(tensor):
-            continue
-        reactions, source = reactions_of(about(step, Topic.QUANTIZATION_ABSENT, word))
-        if _minded(reactions.values()):
+    coded = any(t is not None and is_code(t) for t in (*step.operator.inputs, *step.outputs)) or bool(step.rule.pairs)
+    for word, tensor in _described(step):
+        if tensor.type not in CODE_TYPES or is_code(tensor) or not (coded or word == "weights"):
+            continue  # plain integers
+        known, source = _absent(step, word, tensor)
+        reactions = amended(step, known)
+        if not reactions or _minded(reactions.values()):
             yield step.scene.finding(
                 "Q106", tensor, f"{tensor.type.name} without scale and zero point ({step.label})", worst(reactions), found="none",
                 expected="scale and zero point", operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
+
+
+def _described(step: Step) -> Iterator[tuple[str, Tensor]]:
+    """The operands that have parameters if they are codes, with the words by which facts name them."""
+    values = 0
+    for tensor, role in zip(step.operator.inputs, step.run.roles, strict=False):
+        if tensor is None:
+            continue
+        if role == Role.WEIGHTS:
+            yield "weights", tensor
+        elif role == Role.STATE:
+            yield "state", tensor
+        elif role in (Role.ACTIVATION, Role.CONSTANT):
+            yield ("first", "second")[min(values, 1)], tensor
+            values += 1
+    for operand, tensor in zip(step.rule.output_roles(len(step.outputs)) or (), step.outputs, strict=False):
+        if operand.role == Role.ACTIVATION:
+            yield "output", tensor
+
+
+def _absent(step: Step, word: str, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
+    """What the runtimes do where an operand has no parameters."""
+    weights = tensor.type if word == "weights" else None
+    facts = step.rule.about(Topic.QUANTIZATION_ABSENT, step.activation, weights)
+    known, source = reactions_of(f for f in facts if not f.operand or word in f.operand.split())
+    compared, more = reactions_of(absent_facts(step, tensor))
+    if compared:  # XNNPACK leaves operands without parameters to the kernels
+        compared = {**compared, Runtime.XNNPACK: compared[Runtime.OPTIMIZED]}
+    return {**compared, **known}, source or more

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from ...quant.rules import SameParameters, Sharing, Topic
+from ...graph import Tensor
+from ...quant.rules import Fact, SameParameters, Sharing, Topic
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
 
@@ -25,7 +27,9 @@ def fixed_outputs(scene: Scene) -> Iterator[Finding]:
             if fixed is None:
                 continue
             scale, zero_point = stored
-            scale_wrong = abs(scale - fixed.scale) > fixed.relative_tolerance * fixed.scale
+            # What is not a number passes where kernels ask whether it is far off, and fails where they ask whether it is equal.
+            near = abs(scale - fixed.scale) <= fixed.relative_tolerance * fixed.scale or (fixed.relative_tolerance > 0 and math.isnan(scale))
+            scale_wrong = not near
             if not scale_wrong and zero_point == fixed.zero_point:
                 continue
             topics = ([Topic.FIXED_SCALE] if scale_wrong else []) + ([Topic.FIXED_ZERO_POINT] if zero_point != fixed.zero_point else [])
@@ -59,6 +63,8 @@ def _group(step: Step, group: SameParameters) -> Iterator[Finding]:
         if stored is None or stored == wanted or tensor.type != leader[0].type:
             continue
         facts = step.rule.about(Topic.SAME_PARAMETERS, tensor.type)
+        word = "first" if step.operator.inputs[:1] == [tensor] else "constant"
+        facts = tuple(f for f in facts if f.operand not in ("first", "constant") or f.operand == word)
         only_zero_point = stored[0] == wanted[0]
         facts = tuple(f for f in facts if ("zero-point" in f.name) == only_zero_point) or facts
         reactions, source = reactions_of(facts)
@@ -69,6 +75,17 @@ def _group(step: Step, group: SameParameters) -> Iterator[Finding]:
             "Q402", tensor, f"{stored} where {leader[0].name_str!r} has {wanted}: {step.label} does not convert", severity, found=stored,
             expected=wanted, operator=step.path, reactions=reactions, source=source or group.source,
         )  # fmt: skip
+
+
+def absent_facts(step: Step, tensor: Tensor) -> tuple[Fact, ...]:
+    """Facts about parameters that are compared with others, and that a tensor without any fails: kernels see 0."""
+    found: tuple[Fact, ...] = ()
+    if step.outputs[:1] == [tensor] and step.rule.fixed_for(tensor.type) is not None and tensor.type == step.activation:
+        found += step.rule.about(Topic.FIXED_SCALE, tensor.type) + step.rule.about(Topic.FIXED_ZERO_POINT, tensor.type)
+    for group in step.rule.same_parameters:
+        if group.sharing == Sharing.EXACT and tensor.type in group.types and any(tensor in step.operand(name) for name in group.group):
+            found += tuple(f for f in step.rule.about(Topic.SAME_PARAMETERS, tensor.type) if f.operand != "first")
+    return found
 
 
 def _steps_off(one: tuple[float, int], other: tuple[float, int]) -> float:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from ...graph import QuantizationParameters, Tensor
-from ...quant.rules import Behaviour, Granularity, Topic, WeightsRule
+from ...quant.rules import Behaviour, Granularity, Reaction, Runtime, Topic, WeightsRule
+from ...types import INTEGER_RANGES
 from ..execution import FLOAT, HYBRID, INTEGER, is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
 from ..weight_scan import channel_axis
-from .activations import SMALLEST_NORMAL, scale_topic
+from .activations import scale_topic
+from .prepared import SMALLEST_NORMAL, amended
 
 
 def weights(scene: Scene) -> Iterator[Finding]:
@@ -28,7 +30,7 @@ def weights(scene: Scene) -> Iterator[Finding]:
             if granularity is None:
                 continue
             if position == rule.operands[0]:  # forms are told by the first; others (the time weights of SVDF) have types of their own
-                yield from _form(step, rule, tensor, granularity)
+                yield from _form(step, rule, tensor, granularity, position)
             yield from _zero_points(step, tensor, tensor.quantization, granularity)
             yield from _axis(step, rule, tensor, tensor.quantization)
             yield from _scales(step, tensor, tensor.quantization, granularity)
@@ -40,14 +42,15 @@ def granularity_of(quantization: QuantizationParameters) -> Granularity | None:
     return names.get(quantization.kind)
 
 
-def _form(step: Step, rule: WeightsRule, tensor: Tensor, granularity: Granularity) -> Iterator[Finding]:
+def _form(step: Step, rule: WeightsRule, tensor: Tensor, granularity: Granularity, position: int) -> Iterator[Finding]:
     activation = step.activation
     assert activation is not None
     if not rule.forms or rule.form(activation, tensor.type, granularity) is not None:
         return
     topics = (Topic.WEIGHTS_TYPE, Topic.WEIGHTS_GRANULARITY, Topic.WEIGHTS_BLOCKS)
     facts = [fact for topic in topics for fact in step.rule.about(topic, activation, tensor.type, granularity) if len(fact.reactions) > 1]
-    reactions, source = reactions_of(facts)
+    known, source = reactions_of(facts)
+    reactions = step.refusal(position, known)
     if reactions and all(r.behaviour in (Behaviour.FINE, Behaviour.IGNORES) for r in reactions.values()):
         return
     taken = ", ".join(f"{f.weights.name} {f.granularity.value}" for f in rule.forms if f.activation == activation) or "none"
@@ -64,7 +67,10 @@ def _zero_points(step: Step, tensor: Tensor, quantization: QuantizationParameter
     if not len(bad):
         return
     facts = step.rule.about(Topic.WEIGHTS_ZERO_POINT, step.activation, tensor.type, granularity)
-    reactions, source = reactions_of(facts)
+    # Some look at the first zero point only, or take the operator by it and fail on the others.
+    unmet = "-others" if quantization.zero_point[0] else "-first"
+    reactions, source = reactions_of(f for f in facts if not f.name.endswith(unmet))
+    yield from _no_code(step, tensor, quantization, reactions, source)
     if not reactions or all(r.behaviour == Behaviour.FINE for r in reactions.values()):
         return
     first = int(quantization.zero_point[bad[0]])
@@ -73,6 +79,19 @@ def _zero_points(step: Step, tensor: Tensor, quantization: QuantizationParameter
         "Q201", tensor, f"zero point {first}{where}; {step.label} takes weights to be symmetric", worst(reactions), found=first, expected=0,
         operator=step.path, reactions=reactions, source=source,
     )  # fmt: skip
+
+
+def _no_code(
+    step: Step, tensor: Tensor, quantization: QuantizationParameters, reactions: Mapping[Runtime, Reaction], source: str
+) -> Iterator[Finding]:
+    low, high = INTEGER_RANGES[tensor.type]
+    odd = np.flatnonzero((quantization.zero_point < low) | (quantization.zero_point > high))
+    if len(odd):
+        value = int(quantization.zero_point[odd[0]])
+        yield step.scene.finding(
+            "Q102", tensor, f"the zero point {value} is no {tensor.type.name} code ({step.label})", worst(reactions, ERROR), found=value,
+            expected=(low, high), operator=step.path, reactions=reactions, source=source,
+        )  # fmt: skip
 
 
 def _axis(step: Step, rule: WeightsRule, tensor: Tensor, quantization: QuantizationParameters) -> Iterator[Finding]:
@@ -95,7 +114,8 @@ def _scales(step: Step, tensor: Tensor, quantization: QuantizationParameters, gr
     topic = scale_topic(value)
     assert topic is not None
     found = step.rule.about(topic, step.activation, tensor.type, granularity)
-    reactions, source = reactions_of(f for f in found if f.operand == "weights")
+    known, source = reactions_of(f for f in found if f.operand == "weights")
+    reactions = amended(step, known)
     yield step.scene.finding(
         "Q204", tensor, f"scale {value!r} in {len(bad)} of {len(scale)} channels, first {int(bad[0])} ({step.label})",
         worst(reactions, ERROR if topic in (Topic.NAN_SCALE, Topic.NEGATIVE_SCALE) else WARNING), found=value,

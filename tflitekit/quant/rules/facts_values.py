@@ -13,6 +13,7 @@ LOOKS_AT_NONE = (
     "AVERAGE_POOL_2D BROADCAST_TO DYNAMIC_UPDATE_SLICE GATHER GATHER_ND MAXIMUM MINIMUM RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SELECT SELECT_V2 "
     "SPLIT_V SQUEEZE STRIDED_SLICE TILE TOPK_V2 PADV2"
 )
+COMPARISONS = "EQUAL NOT_EQUAL LESS LESS_EQUAL GREATER GREATER_EQUAL"
 LOOKS_UP = "GELU HARD_SWISH RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1"  # and computes some value from whatever it finds
 NUMERIC = f"{LOOKS_UP} MUL PRELU"
 
@@ -42,10 +43,10 @@ SCALE_FACTS: tuple[Fact, ...] = (
         "LiteRT kernel_util.cc:343-352; measured E11, K04", cpu=WRONG, operand="output", activation="INT8"),
     fact("zero-scale-unread", Topic.ZERO_SCALE, LOOKS_AT_NONE, "scale 0: the codes are copied, and mean nothing", "measured",
         every=IGNORES, operand="first", activation="INT8 UINT8 INT16"),
-    fact("negative-scale-abort", Topic.NEGATIVE_SCALE, "ADD SUB", "negative scale", CHECKED, every=ABORTS, operand="first output",
+    fact("negative-scale-abort", Topic.NEGATIVE_SCALE, "ADD SUB", "negative scale", CHECKED, every=ABORTS, operand="first second output",
          activation="INT8 UINT8 INT16"),
     fact("negative-scale-abort-squared-difference", Topic.NEGATIVE_SCALE, "SQUARED_DIFFERENCE", "negative scale", CHECKED, every=ABORTS,
-        operand="first output", activation="INT8"),
+        operand="first second output", activation="INT8"),
     fact("negative-scale-softmax", Topic.NEGATIVE_SCALE, "SOFTMAX LOG_SOFTMAX", "negative scale of the input", "measured", ref=ABORTS,
         opt=WRONG, xnn=WRONG, operand="first", activation="INT8 UINT8"),
     fact("negative-scale-kernels", Topic.NEGATIVE_SCALE, "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV MEAN",
@@ -57,15 +58,34 @@ SCALE_FACTS: tuple[Fact, ...] = (
     fact("subnormal-scale-kernels", Topic.SUBNORMAL_SCALE, "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV MEAN LEAKY_RELU",
         "subnormal scale of the output, in the builtin kernels", "measured A06", cpu=WRONG, operand="output", activation="INT8"),
     fact("nan-scale-abort", Topic.NAN_SCALE, "ADD SUB", "scale that is not a number, in the builtin kernels", CHECKED, cpu=ABORTS,
-        operand="first output", activation="INT8 UINT8"),
-    fact("nan-scale-abort-int16", Topic.NAN_SCALE, "ADD SUB", "scale that is not a number", CHECKED, every=ABORTS, operand="first output",
-        activation="INT16"),
+        operand="first second output", activation="INT8 UINT8"),
+    fact("nan-scale-abort-int16", Topic.NAN_SCALE, "ADD SUB", "scale that is not a number", CHECKED, every=ABORTS,
+        operand="first second output", activation="INT16"),
     fact("nan-scale-abort-squared-difference", Topic.NAN_SCALE, "SQUARED_DIFFERENCE", "scale that is not a number", CHECKED, every=ABORTS,
-        operand="first output", activation="INT8"),
+        operand="first second output", activation="INT8"),
     fact("nan-scale-softmax", Topic.NAN_SCALE, "SOFTMAX LOG_SOFTMAX", "scale of the input that is not a number", "measured", ref=ABORTS,
         opt=WRONG, xnn=WRONG, operand="first", activation="INT8 UINT8"),
     fact("nan-scale-runs", Topic.NAN_SCALE, f"{LOOKS_UP} PRELU", "scale that is not a number: no error, wrong values", "measured",
         every=WRONG, operand="first output", activation="INT8 UINT8"),
+    *(
+        fact(f"{word}-scale-abort-{name}", topic, operators, f"{word} scale of an input", "measured", every=ABORTS, operand="first second",
+            activation=activation)
+        for word, topic in (("zero", Topic.ZERO_SCALE), ("negative", Topic.NEGATIVE_SCALE), ("nan", Topic.NAN_SCALE))
+        for name, operators, activation in (("comparisons", COMPARISONS, "INT8 UINT8"), ("equality", "EQUAL NOT_EQUAL", "INT16"))
+    ),
+    fact("subnormal-scale-add-others", Topic.SUBNORMAL_SCALE, "ADD", "subnormal scale of the output", CHECKED, every=ABORTS, operand="output",
+        activation="UINT8 INT16"),
+    *(
+        fact(f"xnnpack-dequantize-{word}", topic, "DEQUANTIZE", f"{word} of the input: XNNPACK takes the operator and fails; the kernels compute",
+            "LiteRT xnnpack_delegate.cc:178-232; measured", xnn=refuses(text), operand="first", activation="INT8 UINT8")
+        for word, topic, text in (
+            ("zero scale", Topic.ZERO_SCALE, "unsupported scale value"), ("negative scale", Topic.NEGATIVE_SCALE, "unsupported scale value"),
+            ("subnormal scale", Topic.SUBNORMAL_SCALE, "unsupported scale value"), ("nan scale", Topic.NAN_SCALE, "unsupported scale value"),
+            ("zero point out of range", Topic.ZERO_POINT_RANGE, "unsupported zero-point value"),
+        )
+    ),
+    fact("subnormal-hard-swish", Topic.SUBNORMAL_SCALE, "HARD_SWISH", "subnormal scale of the output", "LiteRT activations.cc:277-289; measured",
+        every=refuses("output_multiplier_exponent <= 0"), operand="output", activation="INT8 UINT8"),
     fact("nan-scale-softmax-output", Topic.NAN_SCALE, "SOFTMAX",
         "output scale that is not a number passes the comparison with the fixed one; the reference kernel does not use it", "measured",
         ref=IGNORES, opt=WRONG, xnn=WRONG, operand="output", activation="INT8"),
@@ -95,6 +115,12 @@ ABSENT_FACTS: tuple[Fact, ...] = (
         activation="INT16"),
     fact("absent-abort-squared-difference", Topic.QUANTIZATION_ABSENT, "SQUARED_DIFFERENCE", "no quantization", CHECKED, every=ABORTS,
         operand="first second output", activation="INT8"),
+    fact("absent-abort-int16-second", Topic.QUANTIZATION_ABSENT, "ADD SUB", "second input without quantization", CHECKED, every=ABORTS,
+        operand="second", activation="INT16"),
+    fact("absent-abort-comparisons", Topic.QUANTIZATION_ABSENT, COMPARISONS, "input without quantization", "measured", every=ABORTS,
+        operand="first second", activation="INT8 UINT8"),
+    fact("absent-abort-equality", Topic.QUANTIZATION_ABSENT, "EQUAL NOT_EQUAL", "second input without quantization", "measured", every=ABORTS,
+        operand="second", activation="INT16"),
     fact("absent-add-int16", Topic.QUANTIZATION_ABSENT, "ADD", "INT16 input without quantization: plain integer addition",
         "LiteRT add.cc:109-236; measured", every=WRONG, operand="first", activation="INT16"),
     fact("absent-softmax", Topic.QUANTIZATION_ABSENT, "SOFTMAX LOG_SOFTMAX", "input without quantization", "measured", ref=ABORTS,

@@ -1,0 +1,62 @@
+"""What the runtimes make of the scales of an operator together, when they prepare it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..._schema import ActivationFunctionType, TensorType
+from ...graph import Tensor
+from ...quant.rules import Reaction, Runtime
+from ...quant.rules.notation import refuses
+from ...quant.rules.scale_test import COMPARED, bound_refused, product_refused
+from ...quant.rules.versions import option
+from ..findings import Step
+
+SMALLEST_NORMAL = 2.0**-126  # of float32; XNNPACK refuses scales below it
+_REFUSED, _INVALID = refuses("kernel_util.cc"), refuses("unsupported scale value")
+
+
+def seen(tensor: Tensor | None) -> float:
+    """The scale that kernels see of a tensor: 0 where there is none or several."""
+    quantization = tensor.quantization if tensor is not None else None
+    return float(quantization.scale[0]) if quantization is not None and len(quantization.scale) == 1 else 0.0
+
+
+def refusals(step: Step) -> Mapping[Runtime, Reaction]:
+    """Who refuses the scales of an operator as they are together."""
+    name, activation = step.rule.name, step.activation
+    output = step.outputs[0] if step.outputs else None
+    if activation is None or output is None:
+        return {}
+    data, weights, bias = _factors(step)
+    compared = activation in COMPARED.get(name, ()) and data is not None and weights is not None and not step.per_channel
+    refused = compared and product_refused(seen(data), seen(weights), seen(output), seen(bias) if bias is not None else None)
+    fused = option(step.operator, "fused_activation_function", ActivationFunctionType.NONE)
+    coded = output.type in (TensorType.INT8, TensorType.UINT8, TensorType.INT16)
+    if not refused and not (coded and bound_refused(name, fused, seen(output))):
+        return {}
+    found = {Runtime.REFERENCE: _REFUSED, Runtime.OPTIMIZED: _REFUSED}
+    scales = [seen(t) for t in (data, weights, bias, output) if t is not None]
+    if activation not in step.rule.delegated or 0.0 in scales:
+        found[Runtime.XNNPACK] = _REFUSED  # the delegate leaves it to the kernels, or refuses it too
+    elif not all(scale >= SMALLEST_NORMAL for scale in scales):
+        found[Runtime.XNNPACK] = _INVALID
+    return found
+
+
+def _factors(step: Step) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(data, weights, bias) of an operator that multiplies."""
+    inputs = step.operator.inputs
+    order = (2, 1, 3) if step.rule.name == "TRANSPOSE_CONV" else (0, 1, 2)
+    data, weights, bias = (inputs[n] if n < len(inputs) else None for n in order)
+    return data, weights, bias if step.rule.biases else None
+
+
+def amended(step: Step, known: Mapping[Runtime, Reaction]) -> Mapping[Runtime, Reaction]:
+    """What is known of one deviation, with what the scales together lead to."""
+    found = dict(known)
+    for runtime, reaction in refusals(step).items():
+        if runtime not in found or found[runtime].outcome == "runs":
+            found[runtime] = reaction
+    return MappingProxyType(found)

@@ -136,7 +136,7 @@ def test_inputs_are_paired_by_their_names_in_the_signature() -> None:
         graph = builder.subgraph()
         x, y = (graph.input(name, (1, 4)) for name in "xy")
         graph.output(graph.apply("SUB", [y, x] if swapped else [x, y], TensorSpec("out", (1, 4))))
-        builder.signature("serve", {"a": y, "b": x} if swapped else {"a": x, "b": y}, {"out": graph.subgraph.outputs[0]}, graph)  # type: ignore[dict-item]
+        builder.signature("serve", {"b": x, "a": y} if swapped else {"a": x, "b": y}, {"out": graph.subgraph.outputs[0]}, graph)  # type: ignore[dict-item]
         return builder.build()
 
     assert tk.runtime.compare(model(False), model(True)).equal

@@ -113,3 +113,4 @@ def test_the_order_is_that_of_execution_not_of_the_list() -> None:
     tested = subject(tk.serialize(model))
     found = computed_tensors(tested.model.subgraphs[0], interfaces(tested)[0])
     assert [(t.index, t.name, t.position) for t in found] == [(2, "x", -1), (1, "p", 0), (0, "q", 1)]
+    assert [layer.b.name for layer in match(found, found)] == ["x", "p", "q"]

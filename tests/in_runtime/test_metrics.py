@@ -76,6 +76,16 @@ def test_tolerances(text: str, lsb: float | None, exact: bool, verdict: bool) ->
     assert parse_tolerance(text).holds("y", errors([4, 0], [3.5, 0]), lsb, exact) is verdict
 
 
+def test_neighbouring_codes_are_one_step_apart_whatever_float32_makes_of_them() -> None:
+    lsb = np.float32(0.1)
+    real = lsb * np.arange(-300, 300).astype(np.float32)
+    found = Errors()
+    found.add(real[:-1], real[1:], 0)
+    assert found.max > lsb  # by its last bits
+    assert parse_tolerance("1lsb").holds("y", found, float(lsb), False) and not parse_tolerance("0.999lsb").holds("y", found, float(lsb), False)
+    assert not parse_tolerance("0lsb").holds("y", errors([1], [1 + 1e-7]), 0.1, False)
+
+
 def test_an_lsb_of_a_float_output_is_refused() -> None:
     with pytest.raises(EditError, match="no scale says what its LSB is"):
         parse_tolerance("1lsb").holds("y", errors([1], [1]), None, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -153,24 +154,30 @@ def test_an_interrupt_from_the_terminal_leaves_the_child_to_its_parent() -> None
 
 @needs_runtime
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
-    """The parent is killed, so that it cannot clean up."""
-    import subprocess
-
+def test_a_child_ends_with_its_parent_even_in_the_middle_of_a_run(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
-    tk.write(dense(), path)
-    script = f"from tflitekit.runtime.process import Process\nfrom pathlib import Path\nimport time\np = Process('m', Path({str(path)!r}))\n"
-    script += "print(p._child.pid, flush=True)\ntime.sleep(60)"
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    tk.write(endless(), path)
+    script = (
+        "import sys, pathlib, numpy, tflitekit.runtime.process as p\n"
+        "child = p.Process('m', pathlib.Path(sys.argv[1]))\n"
+        "print(child._child.pid, flush=True)\n"
+        "child.run([numpy.zeros(1, numpy.float32)])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
-    parent.kill()
+    command = Path(f"/proc/{int(parent.stdout.readline())}/cmdline")
+    time.sleep(0.3)
+    assert command.read_bytes()
+    parent.kill()  # it cannot clean up
     parent.wait()
     parent.stdout.close()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+    while command.exists() and command.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+    alive = command.exists() and bool(command.read_bytes())
+    if alive:
+        os.kill(int(command.parent.name), signal.SIGKILL)
+    assert not alive
 
 
 @needs_runtime

@@ -207,3 +207,15 @@ def test_a_result_that_crashes_is_not_written(files: dict[str, Path], tmp_path: 
     code, _, err = call(capsys, *edit)
     assert code == 5 and "the model before: the runtime crashed (SIGSEGV)" in err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@needs_runtime
+def test_pixels_of_a_float_model_become_what_its_metadata_says(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(tmp_path / "white.png")
+    model = models / "tfls_mobilenet_v1_0.25_224_1_metadata_1.tflite"
+    code, out, err = call(capsys, "observe", model, "--data", tmp_path / "white.png", "--name", "input")
+    assert (code, err) == (0, "")
+    assert "samples  real = (x - 127.5) / 127.5 by the metadata, RGB, stretched from 8x8 to 224x224\nseen     [1, 1]\n" in out
+    code, out, _ = call(capsys, "observe", model, "--data", tmp_path / "white.png", "--name", "input", "--mean", 0, "--std", 255)
+    assert "samples  real = (x - 0) / 255, RGB, stretched from 8x8 to 224x224\nseen     [1, 1]\n" in out

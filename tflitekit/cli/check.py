@@ -9,6 +9,7 @@ from .numbers import accept_negative, number
 
 if TYPE_CHECKING:
     from ..runtime.data import Data
+    from ..runtime.interface import Subject
     from ..runtime.process import Limits
 
 RESOLVERS = ("default", "optimized", "reference")
@@ -25,9 +26,9 @@ def add_data_options(group: Any, random: str, prefix: str = "") -> None:
     group.add_argument(
         f"--{prefix}data", metavar="FILE", nargs="+",
         help="samples: .npz with arrays named like the inputs, .npy, images (need Pillow; stretched to the input's size), or folders of these. "
-        "Floats are real values, integers of a quantized input's type its codes",
+        "Floats are real values, integers of a quantized input's type its codes; pixels, too, or for float inputs what the model's metadata says",
     )  # fmt: skip
-    group.add_argument(f"--{prefix}mean", type=number, metavar="M", help="with std: the data are pixels x, real = (x - M) / S")
+    group.add_argument(f"--{prefix}mean", type=number, metavar="M", help="with std: all data x are read as real = (x - M) / S")
     group.add_argument(f"--{prefix}std", type=number, metavar="S", help="with mean")
     group.add_argument(f"--{prefix}samples", type=int, metavar="N", help="use at most N samples of the data")
     group.add_argument(f"--{prefix}random", type=int, metavar="N", help=random)
@@ -77,8 +78,8 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
     from ..runtime import compare
     from ..runtime.interface import Subject, subject
 
-    options = comparison_options(_without_prefix(arguments))
     first, second = subject(before), subject(after)
+    options = comparison_options(_without_prefix(arguments), first, second)
     sides = [Subject(f"the model {when}", each.model, each.content) for when, each in (("before", first), ("after", second))]
     try:
         facts = compare_facts(compare(sides[0], sides[1], **options))
@@ -89,12 +90,12 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
     return facts
 
 
-def comparison_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def comparison_options(arguments: argparse.Namespace, *tested: Subject) -> dict[str, Any]:
     """The arguments of `runtime.compare` that the options of the command line stand for; EditError for those that make no sense."""
     from ..runtime import parse_tolerance
 
     return {
-        "data": data_of(arguments),
+        "data": data_of(arguments, *tested),
         "resolver": arguments.resolver,
         "signature": arguments.signature,
         "shapes": shapes_of(arguments),
@@ -103,8 +104,8 @@ def comparison_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def data_of(arguments: argparse.Namespace) -> Data:
-    """The source of inputs that the options describe; EditError for options that exclude each other."""
+def data_of(arguments: argparse.Namespace, *tested: Subject) -> Data:
+    """The source of inputs that the options describe, for these models; EditError for options that exclude each other."""
     from ..errors import EditError
     from ..runtime.data import FileData, RandomData
 
@@ -116,7 +117,28 @@ def data_of(arguments: argparse.Namespace) -> Data:
     for name in ("random", "range"):
         if getattr(arguments, name) is not None:
             raise EditError(f"--data and --{name} exclude each other")
-    return FileData(arguments.data, arguments.mean, arguments.std, arguments.samples)
+    stated = next(filter(None, map(_stated, tested)), None) if arguments.mean is None else None
+    return FileData(arguments.data, arguments.mean, arguments.std, arguments.samples, stated)
+
+
+def _stated(tested: Subject) -> tuple[float, float] | None:
+    """What the metadata of a model with one input says of its pixels: (mean, std), if it is the same for all channels."""
+    from ..audit.ends import described, normalization_options
+    from ..errors import TFLiteKitError
+    from ..flat.metadata import read_metadata
+
+    graph = tested.model.subgraphs[0] if tested.model.subgraphs else None
+    image = graph.inputs[0] if graph is not None and len(graph.inputs) == 1 else None
+    if graph is None or image is None:
+        return None
+    try:
+        metadata = read_metadata(tested.model)
+    except TFLiteKitError:  # damaged: as good as none
+        return None
+    options = normalization_options(described(tested.model, metadata, graph, "input", image))
+    if options is None or len({*options.mean}) != 1 or len({*options.std}) != 1 or not options.std[0] > 0:
+        return None
+    return float(options.mean[0]), float(options.std[0])
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:

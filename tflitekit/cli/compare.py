@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.compare import compare_report
     from ..reports.facts_compare import compare_facts
     from ..runtime import compare
+    from ..runtime.interface import subject
 
-    facts = compare_facts(compare(arguments.a, arguments.b, layers=arguments.layers, **comparison_options(arguments)))
+    a, b = subject(arguments.a), subject(arguments.b)
+    facts = compare_facts(compare(a, b, layers=arguments.layers, **comparison_options(arguments, a, b)))
     put(facts, arguments, lambda: compare_report(facts))
     return 5 if facts["within"] is False else 0

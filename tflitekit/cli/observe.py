@@ -35,11 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.facts_observe import observe_facts
     from ..reports.observe import observe_report
     from ..runtime import observe
+    from ..runtime.interface import subject
 
     if arguments.data is None and arguments.random is None:
         raise EditError(NO_DATA)
+    tested = subject(arguments.model)
     result = observe(
-        arguments.model, data_of(arguments), resolver=arguments.resolver, signature=arguments.signature, shapes=shapes_of(arguments),
+        tested, data_of(arguments, tested), resolver=arguments.resolver, signature=arguments.signature, shapes=shapes_of(arguments),
         limits=limits_of(arguments),
     )  # fmt: skip
     facts = observe_facts(result, arguments.dtype, arguments.name)

@@ -154,13 +154,15 @@ class FileData:
     """Samples in files: `.npz` with arrays named like the inputs (see ArrayData), `.npy`, and images for models with one input; folders of these.
 
     An image is converted to the input's number of channels and stretched to its height and width (bilinear). Its pixels are real = (x - mean) / std;
-    without these, the codes of the first model with an 8-bit input (int8: x - 128). Images need Pillow.
+    without these, the codes of the first model with an 8-bit input (int8: x - 128), else real values by `stated`, the (mean, std) that the metadata
+    of a model with a float input gives. Images need Pillow.
     """
 
     paths: Sequence[str | os.PathLike[str]]
     mean: float | None = None
     std: float | None = None
     limit: int | None = None
+    stated: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _check_normalization(self.mean, self.std, self.limit)
@@ -205,7 +207,7 @@ class _Picture:
 def _limited(data: ArrayData | FileData, items: Iterable[tuple[str, Any]], slots: Sequence[Slot]) -> Iterator[Sample]:
     count = 0
     for origin, value in items:
-        for sample in _split(origin, _by_slot(origin, value, slots), slots, data.mean, data.std):
+        for sample in _split(origin, _by_slot(origin, value, slots), slots, data):
             if count == data.limit:
                 return
             count += 1
@@ -233,7 +235,7 @@ def _by_slot(origin: str, value: Any, slots: Sequence[Slot]) -> list[Any]:
     return found
 
 
-def _split(origin: str, arrays: list[Any], slots: Sequence[Slot], mean: float | None, std: float | None) -> Iterator[Sample]:
+def _split(origin: str, arrays: list[Any], slots: Sequence[Slot], data: ArrayData | FileData) -> Iterator[Sample]:
     """One sample after the other, in real values."""
     parts = []
     for array, slot in zip(arrays, slots, strict=True):
@@ -247,7 +249,7 @@ def _split(origin: str, arrays: list[Any], slots: Sequence[Slot], mean: float | 
         raise EditError(f"{origin}: the arrays hold different numbers of samples: {', '.join(str(len(samples)) for samples, _ in parts)}")
     count = counts.pop() if counts else 1
     for number in range(count):
-        read = [_real(s[number], slot, mean, std, p) for (s, p), slot in zip(parts, slots, strict=True)]
+        read = [_real(s[number], slot, data, p) for (s, p), slot in zip(parts, slots, strict=True)]
         yield Sample([value for value, _ in read], origin if count == 1 else f"{origin}[{number}]", [how for _, how in read])
 
 
@@ -264,13 +266,13 @@ def _as_samples(origin: str, array: Array, slot: Slot) -> Array:
     raise EditError(f"{origin}: input {slot.name!r} has the shape {list(shape)}, the array {list(array.shape)}")
 
 
-def _real(array: Array, slot: Slot, mean: float | None, std: float | None, picture: _Picture | None) -> tuple[Array, str]:
+def _real(array: Array, slot: Slot, data: ArrayData | FileData, picture: _Picture | None) -> tuple[Array, str]:
     """The values to feed, and in words how they were read."""
     after = "" if picture is None else f", {picture.how}"
     if not slot.is_real:
         return array, "as they are"
-    if mean is not None and std is not None:
-        return _float32((array.astype(np.float64) - mean) / std), f"real = (x - {mean:g}) / {std:g}{after}"
+    if data.mean is not None and data.std is not None:
+        return _normalized(array, data.mean, data.std, after)
     if array.dtype.kind != "f":
         for port in slot.ports:
             if port.codes is None:
@@ -280,9 +282,15 @@ def _real(array: Array, slot: Slot, mean: float | None, std: float | None, pictu
                 return port.codes.decode(array.astype(np.int64) + shift), f"pixels as {port.tensor.type.name} codes{after}"
             if array.dtype == types.numpy_dtype(port.tensor.type):
                 return port.codes.decode(array), f"{port.tensor.type.name} codes"
+    if picture is not None and isinstance(data, FileData) and data.stated is not None:
+        return _normalized(array, *data.stated, f" by the metadata{after}")
     if picture is not None:
         raise EditError(f"input {slot.name!r} takes real values; say with --mean and --std what pixels become: real = (pixel - mean) / std")
     return _float32(array), "real values"
+
+
+def _normalized(array: Array, mean: float, std: float, after: str) -> tuple[Array, str]:
+    return _float32((array.astype(np.float64) - mean) / std), f"real = (x - {mean:g}) / {std:g}{after}"
 
 
 def _float32(array: Array) -> Array:

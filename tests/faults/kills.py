@@ -113,6 +113,7 @@ def _child(action: Callable[[], object]) -> int:
         return pid
     code = 0
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let it be ignored in the background
         action()
     except KeyboardInterrupt:
         code = 130

@@ -28,6 +28,7 @@ def tally(kind: str, count: int, seed: int, before: str = "") -> dict[str, int]:
 def test_some_kills(kind: str, count: int) -> None:
     found = tally(kind, count, 1)
     assert set(found) <= FINE, found
+    assert found["interrupted" if kind == "interrupt" else "killed"] > 0
     if kind == "calls":
         assert {"old", "new", "restored", "old, record", "new, record"} <= set(found), "not spread over the whole operation"
 
@@ -38,6 +39,7 @@ def test_two_hundred_kills(kind: str) -> None:
     found = tally(kind, 200, 2)
     print(kind, found)
     assert set(found) <= FINE, found
+    assert found["interrupted" if kind == "interrupt" else "killed"] > 50
 
 
 def test_kills_tear_what_has_no_undo_record() -> None:

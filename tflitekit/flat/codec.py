@@ -160,7 +160,7 @@ def write(
     output = encode(model, rebuild_always=rebuild, drop_unknown=drop_unknown)
     if in_place and source.mapped and not output.changed and output.writer != "rebuild":
         return replace(output, in_place=True)
-    if in_place and output.edits and not backup and inplace.worthwhile(model, output.edits):
+    if in_place and output.edits and not backup and inplace.worthwhile(model, output.changes or [], output.edits):
         inplace.edit(source, output.edits)
         return replace(output, in_place=True)
     kept = files.backup_path(location) if backup is True else _location(backup, OutputError) if backup else None

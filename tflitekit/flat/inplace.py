@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..diff import Change
 from ..errors import InputError, OutputError
 from ..graph import Deferred, Model
-from .container import Container, survey
 from .files import OPENING, Source, Stamp, close_quietly, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
 from .patch import Edit
-from .reader import decode
+from .verifier import Verifier
 
 try:
     import fcntl
@@ -90,12 +90,18 @@ def _exists(record: Path) -> bool:
     return True
 
 
-def worthwhile(model: Model, edits: list[Edit]) -> bool:
+# Fields that say where data lie outside the flatbuffer, which `Source.container` has from reading.
+_PLACES = {"offset", "size", "large_custom_options_offset", "large_custom_options_size"}
+
+
+def worthwhile(model: Model, changes: list[Change], edits: list[Edit]) -> bool:
     """Whether a model can be edited in place, and writes less than a new file so: the record has the old and the new bytes.
 
     Data that are computed when they are read may be computed from the bytes that an edit would replace.
     """
     if not model.source.mapped or any(isinstance(buffer.data, Deferred) for buffer in model.buffers):
+        return False
+    if any(change.path.rpartition(".")[2] in _PLACES for change in changes):
         return False
     total = sum(len(new) for _, new in edits)
     return total <= _SMALL_EDIT or 3 * total < model.source.size
@@ -119,10 +125,9 @@ def edit(source: Source, edits: list[Edit]) -> None:
             source.check_unchanged()
             if stamp_of(os.fstat(descriptor)) != source.stamp:
                 raise OutputError(f"{path} changed while it was in use; nothing was written. Read it again")
-            container = _check_result(target, edits)
+            _check_result(target, edits)
             spans = [Span(start, bytes(source.data[start : start + len(new)]), new) for start, new in edits]
             _edit_locked(descriptor, source, record, spans)
-            source.container = container
             _finish(path, record)
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
@@ -130,7 +135,7 @@ def edit(source: Source, edits: list[Edit]) -> None:
         close_quietly(descriptor)
 
 
-def _check_result(target: Path, edits: list[Edit]) -> Container:
+def _check_result(target: Path, edits: list[Edit]) -> None:
     """Verify a private copy of the file with the edits made; only the pages that they touch are really copied."""
     descriptor = os.open(target, os.O_RDONLY | OPENING)  # of its own, since the mapping keeps it open, and with it any lock
     try:
@@ -139,8 +144,7 @@ def _check_result(target: Path, edits: list[Edit]) -> Container:
         os.close(descriptor)
     for start, new in edits:
         private[start : start + len(new)] = new
-    model, verifier = decode(private.toreadonly())
-    return survey(private.toreadonly(), model, verifier.end)
+    Verifier(private.toreadonly()).run()
 
 
 def _edit_locked(descriptor: int, source: Source, record: Path, spans: list[Span]) -> None:

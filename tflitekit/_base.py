@@ -266,7 +266,9 @@ def _check_vector(where: str, elements: str, element: _Check) -> _Check:
             raise EditError(f"{where}: expected a sequence of {elements}, got {type(value).__name__}")
         try:
             return tuple(map(element, value))
-        except TypeError as error:
+        except EditError:
+            raise
+        except Exception as error:  # whatever iterating brings up
             raise EditError(f"{where}: expected a sequence of {elements}, got {type(value).__name__}") from error
 
     return check_vector
@@ -280,7 +282,7 @@ def _check_scalar(where: str, field: Field) -> _Check:
         def check_bool(value: Any) -> bool:
             try:
                 number = operator.index(value.item() if getattr(value, "ndim", None) == 0 else value)
-            except TypeError:
+            except Exception:  # whatever __index__ brings up
                 number = -1
             if number in (0, 1):
                 return bool(number)
@@ -295,7 +297,7 @@ def _check_scalar(where: str, field: Field) -> _Check:
             return kind[value]
         try:
             number = operator.index(value)
-        except TypeError:
+        except Exception:  # whatever __index__ brings up
             expected = f"a {field.enum}" if kind else field.type
             raise EditError(f"{where}: expected {expected}, got {value!r} ({type(value).__name__})") from None
         if not low <= number <= high:
@@ -309,11 +311,20 @@ def _check_float(where: str) -> _Check:
     def check_float(value: Any) -> float:
         """Round to float32, half to even, once."""
         try:
+            if not isinstance(value, (float, int)):
+                _check_number(value)
             return float(struct.unpack("<f", struct.pack("<f", value))[0])
-        except (struct.error, OverflowError, TypeError):
+        except Exception:  # whatever __float__ brings up
             raise EditError(f"{where}: expected a number that float32 can hold, got {value!r}") from None
 
     return check_float
+
+
+def _check_number(value: Any) -> None:
+    """TypeError for arrays of texts, dates or more than one number, and for masked values, all of which Python makes floats of."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if kind in "SUmM" or getattr(value, "ndim", None) or hasattr(value, "mask"):
+        raise TypeError
 
 
 def _check_string(where: str) -> _Check:
@@ -351,9 +362,10 @@ def _check_instance(where: str, classes: tuple[type, ...]) -> _Check:
 
 def _check_list(where: str, target: type, optional: bool) -> _Check:
     def check_list(value: Any) -> list[Any]:
-        if not isinstance(value, Iterable):
-            raise EditError(f"{where}: expected a list of {target.__name__}, got {type(value).__name__}")
-        items = list(value)
+        try:
+            items = list(value)
+        except Exception as error:  # whatever iterating brings up
+            raise EditError(f"{where}: expected a list of {target.__name__}, got {type(value).__name__}") from error
         for item in items:
             if not isinstance(item, target) and not (optional and item is None):
                 raise EditError(f"{where}: expected {target.__name__}, got {type(item).__name__}. The graph holds objects, not indices.")
@@ -367,9 +379,11 @@ def _check_array(where: str, dtype: str, positive: bool) -> _Check:
         """Convert to a read-only one-dimensional array; floats are rounded to float32 once, integers must be integers."""
         import numpy as np
 
+        if isinstance(value, (bytearray, np.ma.MaskedArray)) or (isinstance(value, memoryview) and value.format in "Bbc"):
+            raise EditError(f"{where}: expected a one-dimensional list of numbers, got {type(value).__name__}")
         try:
             array = np.atleast_1d(np.asarray(value))
-        except ValueError:
+        except Exception:  # whatever iterating brings up
             raise EditError(f"{where}: expected a one-dimensional list of numbers, got nested lists") from None
         if array.ndim != 1 or array.dtype.kind not in "iuf" or (dtype == "int64" and array.dtype.kind == "f" and array.size):
             kind = "integers" if dtype == "int64" else "numbers"

@@ -281,11 +281,11 @@ class Tensor(Table):
     def encode(self, values: Any) -> bytes:
         """The buffer bytes for `values`; shape and dtype must be this tensor's. 4- and 2-bit types also take any integer dtype."""
         if self.type == TensorType.STRING:
-            strings = np.asarray(values, object)
+            strings = self._array(values, object)
             if strings.shape not in (self.shape, (types.element_count(self.shape),)):
                 raise EditError(f"tensor {self.name_str!r}: expected strings of shape {list(self.shape)}, got {list(strings.shape)}")
             return types.encode_strings(strings.reshape(-1).tolist())
-        array = np.asarray(values)
+        array = self._array(values)
         if array.shape != self.shape:
             raise EditError(f"tensor {self.name_str!r}: expected shape {list(self.shape)}, got {list(array.shape)}")
         if types.BITS.get(self.type, 8) < 8 and (array.dtype.kind in "iu" or array.dtype == types.numpy_dtype(self.type)):
@@ -294,6 +294,16 @@ class Tensor(Table):
         if array.dtype != dtype:
             raise EditError(f"tensor {self.name_str!r}: expected dtype {dtype}, got {array.dtype}; convert it explicitly")
         return array.tobytes()
+
+    def _array(self, values: Any, dtype: Any = None) -> npt.NDArray[Any]:
+        """Values as an array; EditError for what has no rectangular shape, and for masked arrays, whose mask would be lost."""
+        if isinstance(values, np.ma.MaskedArray):
+            raise EditError(f"tensor {self.name_str!r}: expected an array, got a masked array; fill it first")
+        try:
+            return np.asarray(values, dtype)
+        except Exception as error:  # whatever iterating brings up
+            what = f"{type(values).__name__}: {error}"
+            raise EditError(f"tensor {self.name_str!r}: expected an array of shape {list(self.shape)}, got {what}") from None
 
     def _data(self) -> memoryview:
         if self.external_buffer is not None:

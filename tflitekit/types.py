@@ -159,8 +159,13 @@ def encode_strings(values: Sequence[bytes | str]) -> bytes:
     """The buffer of a STRING tensor: int32 count, count + 1 offsets from the start of the buffer, then the bytes."""
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)) or not all(isinstance(v, (str, bytes)) for v in values):
         raise EditError("expected a flat list of str or bytes for a STRING tensor")
-    parts = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
+    try:
+        parts = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
+    except UnicodeEncodeError as error:
+        raise EditError(f"not encodable as UTF-8 ({error.reason}); use bytes instead") from None
     ends = np.cumsum([4 * (len(parts) + 2), *map(len, parts)])
+    if ends[-1] >= 1 << 31:
+        raise EditError(f"strings of {ends[-1]} bytes in all; the offsets of a STRING tensor reach {(1 << 31) - 1}")
     return np.concatenate([[len(parts)], ends]).astype("<i4").tobytes() + b"".join(parts)
 
 

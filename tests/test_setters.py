@@ -1,4 +1,4 @@
-"""Setters: every field of every table gets values of every wrong type, range, length and rank: a typed error, or what was meant is stored and written."""
+"""Setters: every field gets values of every wrong type, range, length and rank: a typed error, or what was meant is stored and written."""
 
 from __future__ import annotations
 

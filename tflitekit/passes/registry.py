@@ -26,6 +26,7 @@ ENTRIES: tuple[Entry, ...] = (
         "change the activation type of a whole integer model: uint8 to int8, int8 to uint8, or either to int16 with int8 weights",
     ),
     Entry("fix-quantization", "fix_quantization", "FixQuantization", "repair what the audit finds, where the right value follows from the file"),
+    Entry("requantize-weights", "requantize_weights", "RequantizeWeights", "store weights in another type, granularity or form, with what it costs"),
     Entry("set-quantization", "set_quantization", "SetQuantization", "set scale, zero point and axis of chosen tensors"),
     Entry("set-io-dtype", "set_io_dtype", "SetIoDtype", "change the types of inputs and outputs: float32, int8, uint8, int16"),
     Entry("set-input-stats", "set_input_stats", "SetInputStats", "correct what an input's numbers stand for, or let it take raw bytes"),

@@ -98,10 +98,14 @@ def _clipped(before: Floats, after: Floats, grid: Grid, scale: Floats) -> int:
 
 def levels(codes: npt.NDArray[np.int8] | npt.NDArray[np.uint8], possible: int) -> int:
     """How many different codes of 8 bits and less occur; stops looking when `possible` have been seen."""
-    seen = np.zeros(256, np.int64)
-    raw = codes.view(np.uint8)
-    for start in range(0, len(raw), 1 << 18):
-        seen += np.bincount(raw[start : start + (1 << 18)], minlength=256)
+    seen = np.zeros(256, bool)
+    for start in range(0, len(codes), 1 << 18):
+        mark(codes[start : start + (1 << 18)], seen)
         if np.count_nonzero(seen) >= possible:
             break
     return int(np.count_nonzero(seen))
+
+
+def mark(codes: npt.NDArray[np.int8] | npt.NDArray[np.uint8], seen: npt.NDArray[np.bool_]) -> None:
+    """Note which codes of 8 bits and less occur, in an array of 256."""
+    seen |= np.bincount(codes.view(np.uint8), minlength=256) > 0

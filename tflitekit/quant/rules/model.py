@@ -196,6 +196,11 @@ class WeightsRule:
     asymmetric_inputs_option: bool = False
     narrow: bool = True
 
+    def axis(self, options: object) -> int | None:
+        """The dimension of per-channel scales for an operator with these options; negative ones count from the end, None if there is none."""
+        turned = bool(self.transposed_by and getattr(options, self.transposed_by, False))
+        return self.transposed_dimension if turned and self.transposed_dimension is not None else self.quantized_dimension
+
     def types(self, activation: TensorType) -> tuple[TensorType, ...]:
         """The element types of weights that some runtime computes for activations of this type."""
         return tuple(dict.fromkeys(form.weights for form in self.forms if form.activation == activation))

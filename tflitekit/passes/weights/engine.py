@@ -1,0 +1,354 @@
+"""`requantize-weights`: plan for every constant, encode, keep what costs too much as it was, and put the rest into the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..._schema import BlockwiseQuantization, TensorType
+from ...errors import EditError, RefusedError
+from ...graph import Buffer, Model, Operator, QuantizationParameters, SubGraph, Tensor
+from ...quant.kernels import Floats
+from ...quant.loss import Loss, total
+from ...quant.rules import LITERT
+from ...types import INTEGER_RANGES, text
+from ..base import Notes
+from ..bias import BiasKeeper, BiasUse, reencoded
+from ..parameters import chosen
+from ..surgery import convert, first_reader, raise_versions, redirect, remove_unused, tensor_like, unique_name
+from .choices import Choice, choice_for
+from .constants import Constant, constants
+from .encode import Encoding, encode, stored
+from .plan import Plan, plan, together
+
+if TYPE_CHECKING:
+    from ..requantize_weights import RequantizeWeights
+
+_WORST = 3  # channels that are told
+# The largest code of a bias that new weight scales are chosen for: half of what INT32 holds, as TensorFlow's tools do it.
+_ROOM = 2.0**30
+
+
+@dataclass(eq=False)
+class Job:
+    """A constant with its plan, its new contents, and the bytes that it took."""
+
+    plan: Plan
+    made: Encoding
+    before: int
+
+    @property
+    def after(self) -> int:
+        """Bytes of data and block scales."""
+        scales = self.made.parameters.scale if self.made.parameters is not None and self.made.block else ()
+        return len(self.made.data) + 2 * len(scales)
+
+
+def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
+    """Encode the chosen weights again, or, with `try_`, only say what each choice would cost."""
+    picked = _picked(options, model)
+    if options.try_:
+        for number, choice in enumerate(options.try_):
+            _tell_total(_jobs(options, model, picked, choice, notes, number), notes, choice=str(choice))
+        return
+    jobs = _jobs(options, model, picked, options.choice, notes)
+    if not jobs:
+        notes.remark(None, "no weights were changed")
+        return
+    keeper = BiasKeeper(model)
+    _place(model, jobs)
+    leftover = [thing for job in jobs for thing in _rewire(model, job)]
+    _clear(model, jobs, leftover)
+    for job in jobs:
+        _tell(job, notes)
+    keeper.restore(notes)
+    for code, old in raise_versions(model):
+        notes.remark(None, f"{code.op_name}: version {old} raised to {code.version}, which its types need")
+    _tell_total(jobs, notes)
+
+
+def _picked(options: RequantizeWeights, model: Model) -> list[Constant]:
+    """The constants that the options are about; EditError for a name that none has."""
+    found = constants(model)
+    if options.tensor:
+        named = set(chosen(model, options.tensor))
+        found = [one for one in found if one.tensor in named]
+        if not found:
+            raise EditError("requantize-weights: the tensors that are named are no weights of an operator")
+    if options.operator:
+        wanted = {name.upper() for name in options.operator}
+        found = [one for one in found if one.operators & wanted]
+    return [one for one in found if int(np.prod(one.tensor.shape, dtype=np.int64)) >= options.min_elements]
+
+
+def _jobs(
+    options: RequantizeWeights, model: Model, picked: Sequence[Constant], choice: Choice, notes: Notes, number: int | None = None
+) -> list[Job]:
+    """What is to be done; what is asked for and cannot be done is noted."""
+    plans: dict[Constant, Plan] = {}
+    refused: dict[Constant, str] = {}
+    for constant in picked:
+        own = choice_for(choice, options.recipe or (), constant.tensor.name_str, constant.operators) if number is None else choice
+        if own.to:
+            found = plan(constant, own)
+            if isinstance(found, str):
+                refused[constant] = found
+            else:
+                plans[constant] = found
+    together(plans, refused)
+    biases = _biases(model)
+    same: dict[Any, Encoding] = {}
+    jobs: list[Job] = []
+    for constant in picked:
+        one = plans.get(constant)
+        if one is not None and not _is_there(one):
+            job = _job(one, biases, same, options.measured)
+            if isinstance(job, str):
+                refused[constant] = job
+            else:
+                jobs.append(job)
+    stays = {constant: one for constant, one in plans.items() if constant not in refused}
+    together(stays, refused)
+    for constant in picked:
+        if constant in refused:
+            said = f"stays {constant.tensor.type.name}: {refused[constant]}" if number is None else f"{choice}: {refused[constant]}"
+            notes.refused(constant.tensor, said, **({} if number is None else {"choice": str(choice)}))
+    jobs = [job for job in jobs if job.plan.constant in stays]
+    if number is not None:
+        for job in jobs:
+            _tell(job, notes, str(choice))
+    return jobs
+
+
+def _is_there(one: Plan) -> bool:
+    """Whether a constant is already as it is to be."""
+    tensor, q = one.constant.tensor, one.constant.tensor.quantization
+    if tensor.type != one.type:
+        return False
+    held = {id(reader.operator) for reader in one.constant.readers if reader.tensor is tensor}
+    if any(id(reader.operator) not in held for reader in one.direct) or any(reader.tensor is tensor for reader in one.explicit):
+        return False
+    if q is None or not q.is_quantized or one.granularity is None:
+        return True
+    if bool(np.any(q.zero_point)) and not one.choice.asymmetric:
+        return False
+    if isinstance(q.details, BlockwiseQuantization):
+        return q.details.block_size == one.choice.block
+    several = len(q.scale) > 1
+    wanted = one.granularity.value
+    if one.choice.granularity == "auto":
+        return one.granularity.value == "per-channel" or not several
+    return q.kind == wanted or (len(q.scale) == 1 and one.axis is not None and tensor.shape[one.axis] == 1)
+
+
+def _job(one: Plan, biases: dict[int, list[BiasUse]], same: dict[Any, Encoding], measured: bool) -> Job | str:
+    """The new contents of a constant, or why it stays as it is."""
+    tensor, choice = one.constant.tensor, one.choice
+    uses = [use for reader in one.constant.readers for use in biases.get(id(reader.operator), ()) if f"in{reader.position}" in use.rule.factors]
+    try:
+        source = stored(tensor)
+        floor = _floor(one, uses)
+        key = (id(tensor.buffer), tensor.type, tensor.shape, _bits(source), one.type, one.granularity, one.axis, choice, _bits_of(floor))
+        if key not in same:
+            same[key] = encode(source, choice, one.granularity, one.axis, floor, measured or _has_limit(choice))
+        made = same[key]
+        _check_biases(one, made, uses)
+    except (EditError, RefusedError) as error:
+        return str(error)
+    if made.loss is not None:
+        if choice.min_sqnr is not None and made.loss.sqnr < choice.min_sqnr:
+            return f"as {one.type.name} its SQNR would be {made.loss.sqnr:.1f} dB, below {choice.min_sqnr:g}"
+        if choice.max_error is not None and made.loss.largest > choice.max_error:
+            return f"as {one.type.name} its largest error would be {made.loss.largest:.3g}, above {choice.max_error:g}"
+    scales = tensor.quantization.details.scales if _blockwise(tensor) else None  # type: ignore[union-attr]
+    return Job(one, made, len(source.data) + (0 if scales is None or scales.buffer is None else len(scales.buffer.data or b"")))
+
+
+def _has_limit(choice: Choice) -> bool:
+    return choice.min_sqnr is not None or choice.max_error is not None
+
+
+def _blockwise(tensor: Tensor) -> bool:
+    return tensor.quantization is not None and isinstance(tensor.quantization.details, BlockwiseQuantization)
+
+
+def _bits(source: Any) -> bytes:
+    return b"" if source.parameters is None else source.parameters.scale.tobytes() + source.parameters.zero_point.tobytes()
+
+
+def _bits_of(floor: Floats | None) -> bytes:
+    return b"" if floor is None else floor.tobytes()
+
+
+# ---- biases ----
+
+
+def _biases(model: Model) -> dict[int, list[BiasUse]]:
+    """The integer biases, by their operator."""
+    found: dict[int, list[BiasUse]] = {}
+    for use in BiasKeeper(model).before:
+        found.setdefault(id(use.operator), []).append(use)
+    return found
+
+
+def _input_scale(use: BiasUse, tensor: Tensor) -> float:
+    """What a code of the bias means, over the scale of the weights."""
+    assert tensor.quantization is not None
+    return float(use.scales[0]) / float(tensor.quantization.scale[0])
+
+
+def _floor(one: Plan, uses: Sequence[BiasUse]) -> Floats | None:
+    """The least scales at which the biases still fit: a channel of zeros would get a scale so small that its bias overflows."""
+    least = np.zeros(1)
+    for use in uses:
+        real = np.abs(use.tensor.numpy().astype(np.float64) * use.scales.astype(np.float64)).reshape(-1)
+        limit = _ROOM if INTEGER_RANGES[use.tensor.type][1] < 2**40 else 2.0**62
+        least = np.maximum(least, real / (_input_scale(use, one.constant.tensor) * limit))
+    if not least.any():
+        return None
+    channels = one.constant.tensor.shape[one.axis] if one.axis is not None and one.granularity is not None else 1
+    if one.granularity is None or one.granularity.value != "per-channel" or len(least) != channels:
+        least = least.max(keepdims=True)
+    return np.asarray(np.nextafter(least.astype(np.float32), np.float32(np.inf)), np.float32)
+
+
+def _check_biases(one: Plan, made: Encoding, uses: Sequence[BiasUse]) -> None:
+    """RefusedError if a bias does not fit at the new scales."""
+    for use in uses:
+        if made.parameters is not None:
+            reencoded(use.tensor, use.scales, (np.float32(_input_scale(use, one.constant.tensor)) * made.parameters.scale).astype(np.float32))
+
+
+# ---- the graph ----
+
+
+def _place(model: Model, jobs: Sequence[Job]) -> None:
+    """Give the tensors their new data. What shared a buffer and is encoded alike shares one again; data that nobody uses any more goes."""
+    held = model.buffer_users()
+    elsewhere = {id(entry.buffer) for entry in model.metadata} | {id(buffer) for buffer in model.metadata_buffer}
+    elsewhere |= {id(buffer) for buffer in model.buffers[:1]}
+    moving: dict[Buffer, dict[int, list[Job]]] = {}
+    for job in jobs:
+        buffer = job.plan.constant.tensor.buffer
+        assert buffer is not None
+        moving.setdefault(buffer, {}).setdefault(id(job.made), []).append(job)
+    for buffer, groups in moving.items():
+        stays = id(buffer) in elsewhere or len(held[buffer]) > sum(map(len, groups.values()))
+        for number, group in enumerate(groups.values()):
+            data = group[0].made.data
+            target = model.add_buffer(data) if stays or number else buffer
+            target.data = data
+            for job in group:
+                job.plan.constant.tensor.buffer = target
+
+
+def _rewire(model: Model, job: Job) -> list[Operator | Tensor]:
+    """Give a tensor its type and parameters, and every reader the tensor that it is to read; returns what is no longer needed for it."""
+    one, made = job.plan, job.made
+    constant, tensor, subgraph = one.constant, one.constant.tensor, one.constant.subgraph
+    old_scales = [tensor.quantization.details.scales] if _blockwise(tensor) else []  # type: ignore[union-attr]
+    tensor.type = made.type
+    tensor.quantization = _parameters(model, subgraph, tensor, made)
+    for reader in one.direct:
+        redirect([reader.operator], reader.tensor, tensor)
+    shown = [operator for operator in constant.dequantizes if any(operator.outputs[0] is t for t in subgraph.outputs)]
+    keep: list[Any] = list(shown)
+    if one.explicit:
+        operator = next(iter([*shown, *constant.dequantizes]), None)
+        if operator is None:
+            target = tensor_like(model, subgraph, tensor, "_dequantized", TensorType.FLOAT32, None)
+            position = min(first_reader(subgraph, reader.tensor) for reader in one.explicit)
+            operator = convert(model, subgraph, tensor, target, position)
+        keep.append(operator)
+        for reader in one.explicit:
+            redirect([reader.operator], reader.tensor, operator.outputs[0])  # type: ignore[arg-type]
+    gone = [operator for operator in constant.dequantizes if all(operator is not kept for kept in keep)]
+    return [*gone, *(t for t in (*(operator.outputs[0] for operator in gone), *old_scales) if t is not None)]
+
+
+def _clear(model: Model, jobs: Sequence[Job], leftover: Sequence[Operator | Tensor]) -> None:
+    """Take out operators that are no longer needed, then tensors and data that nothing refers to any more."""
+    gone = {id(thing) for thing in leftover}
+    removed: list[Tensor] = []
+    for subgraph in dict.fromkeys(job.plan.constant.subgraph for job in jobs):
+        if any(id(operator) in gone for operator in subgraph.operators):
+            subgraph.operators = [operator for operator in subgraph.operators if id(operator) not in gone]
+        candidates = [tensor for tensor in subgraph.tensors if id(tensor) in gone]
+        removed += remove_unused(model, subgraph, candidates) if candidates else []
+    users = model.buffer_users() if removed else {}
+    for tensor in removed:
+        if tensor.buffer is not None and tensor.buffer.data is not None and tensor.buffer not in users:
+            tensor.buffer.data = None
+
+
+def _parameters(model: Model, subgraph: SubGraph, tensor: Tensor, made: Encoding) -> QuantizationParameters | None:
+    if made.parameters is None:
+        return None
+    if not made.block:
+        return QuantizationParameters(scale=made.parameters.scale, zero_point=made.parameters.zero_point, quantized_dimension=made.axis)
+    shape = (*tensor.shape[:-1], tensor.shape[-1] // made.block)
+    scales = subgraph.add_tensor(Tensor(
+        name=unique_name(subgraph, (tensor.name or b"") + b"_scales"), shape=shape, type=TensorType.FLOAT16, has_rank=tensor.has_rank,
+        buffer=model.add_buffer(made.parameters.scale.astype(np.float16).view(np.uint8)),
+    ))  # fmt: skip
+    return QuantizationParameters(details=BlockwiseQuantization(scales=scales, block_size=made.block))
+
+
+# ---- what is said ----
+
+
+def _tell(job: Job, notes: Notes, choice: str = "") -> None:
+    one, made, cost = job.plan, job.made, job.made.loss
+    kind = one.granularity.value if one.granularity is not None else ""
+    kind = f"blockwise-{made.block}" if made.block else kind
+    source = one.constant.tensor.type.name if choice else ""
+    data: dict[str, Any] = {
+        "to": one.type.name, "granularity": kind, "form": one.form, "bytes_before": job.before, "bytes_after": job.after, "exact": made.exact,
+        "runtimes": [runtime.value for runtime in one.runtimes],
+    }  # fmt: skip
+    words = f"{source + ' as ' if source else ''}{one.type.name}{' ' + kind if kind else ''}, {one.form}"
+    if cost is not None:
+        data |= loss_data(cost) | {"worst": [list(entry) for entry in cost.worst(_WORST)] if len(cost.channel_sqnr) > 1 else []}
+        words += f": {cost_text(cost)}"
+    elif made.exact:
+        words += ": nothing is lost"
+    if len(one.runtimes) < len(LITERT):
+        words += f"; right only in {', '.join(runtime.value for runtime in one.runtimes) or 'no runtime'}"
+    (notes.remark if choice else notes.changed)(one.constant.tensor, words, **data, **({"choice": choice} if choice else {}))
+
+
+def loss_data(cost: Loss) -> dict[str, Any]:
+    """The numbers of a loss as data; `sqnr` is None where nothing is lost."""
+    return {
+        "elements": cost.elements, "max_error": cost.largest, "rms": cost.rms, "sqnr": cost.sqnr if np.isfinite(cost.sqnr) else None,
+        "clipped": cost.clipped, "levels": cost.levels, "signal": cost.signal, "noise": cost.noise,
+    }  # fmt: skip
+
+
+def cost_text(cost: Loss) -> str:
+    """A loss in words."""
+    if not cost.noise:
+        return "nothing is lost"
+    clipped = f", {cost.clipped} clipped" if cost.clipped else ""
+    return f"SQNR {cost.sqnr:.1f} dB, error at most {cost.largest:.3g}, RMS {cost.rms:.3g}{clipped}"
+
+
+def _tell_total(jobs: Sequence[Job], notes: Notes, choice: str = "") -> None:
+    if not jobs:
+        notes.remark(None, f"{choice}: nothing can be encoded so" if choice else "no weights were changed", **({"choice": choice} if choice else {}))
+        return
+    before, after = (sum({id(job.made): getattr(job, name) for job in jobs}.values()) for name in ("before", "after"))
+    losses = [job.made.loss for job in jobs if job.made.loss is not None]
+    words = f"{len(jobs)} tensor{'s' * (len(jobs) > 1)}, {before} bytes to {after}"
+    data: dict[str, Any] = {"tensors": len(jobs), "bytes_before": before, "bytes_after": after}
+    if len(losses) == len(jobs):
+        cost = total(losses)
+        words += f": {cost_text(cost)}"
+        data |= loss_data(cost)
+        worst = min(jobs, key=lambda job: job.made.loss.sqnr if job.made.loss is not None else 0.0)
+        if worst.made.loss is not None and worst.made.loss.noise:
+            data["worst_tensor"] = text(worst.plan.constant.tensor.name)
+    notes.remark(None, f"{choice}: {words}" if choice else f"in total: {words}", total=True, **data, **({"choice": choice} if choice else {}))

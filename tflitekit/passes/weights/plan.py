@@ -1,0 +1,186 @@
+"""What a choice means for a constant: which granularity and form its operators take, or why it stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..._schema import BuiltinOperator, TensorType
+from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic, WeightForm
+from ...types import FLOAT_TYPES
+from .choices import AUTO, EXPLICIT, HYBRID, Choice
+from .constants import Constant, Reader
+
+_TOPICS = (Topic.WEIGHTS_TYPE, Topic.WEIGHTS_GRANULARITY, Topic.WEIGHTS_BLOCKS)
+# The optimized kernel for blockwise FULLY_CONNECTED; smaller ones are computed by XNNPACK alone (fact blocks-small).
+_UNITS, _DEPTH = 4, 32
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A constant as it will be: `direct` readers take it as it is stored, `explicit` ones what DEQUANTIZE makes of it.
+
+    `granularity` is None for float types, `axis` the dimension of per-channel scales. `runtimes` are those of LiteRT that compute it right.
+    """
+
+    constant: Constant
+    choice: Choice
+    granularity: Granularity | None
+    axis: int | None
+    direct: tuple[Reader, ...]
+    explicit: tuple[Reader, ...]
+    runtimes: tuple[Runtime, ...] = LITERT
+
+    @property
+    def type(self) -> TensorType:
+        """The element type it will have."""
+        return self.choice.type
+
+    @property
+    def form(self) -> str:
+        """How its operators get the values."""
+        return EXPLICIT if self.explicit and not self.direct else HYBRID if not self.explicit else f"{HYBRID} and {EXPLICIT}"
+
+
+def plan(constant: Constant, choice: Choice) -> Plan | str:
+    """The plan for a constant, or the reason why there is none."""
+    tensor = constant.tensor
+    if tensor.sparsity is not None:
+        return "its data is sparse"
+    if tensor.is_variable or tensor.external_buffer is not None:
+        return "its data is a variable" if tensor.is_variable else "its data is in an external file"
+    if any(tensor is t for t in (*constant.subgraph.inputs, *constant.subgraph.outputs)):
+        return "it is an input or output of its subgraph"
+    if tensor.quantization is not None and tensor.quantization.kind in ("multi-axis", "custom", "unknown"):
+        return f"it is quantized {tensor.quantization.kind}, which has no kernels"
+    if choice.type in FLOAT_TYPES:
+        return _float_plan(constant, choice)
+    reasons = []
+    for granularity in choice.granularities:
+        found = _coded_plan(constant, choice, granularity)
+        if isinstance(found, Plan):
+            return found
+        reasons.append(found)
+    return reasons[0] if len(set(reasons)) == 1 else "; ".join(dict.fromkeys(reasons))
+
+
+def _float_plan(constant: Constant, choice: Choice) -> Plan | str:
+    stuck = next((reader for reader in constant.readers if not reader.takes_floats), None)
+    if stuck is not None:
+        return f"{stuck.operator.op_name} computes on {_type_name(stuck)} activations and takes no floats"
+    if choice.type == TensorType.FLOAT32:
+        if choice.form == EXPLICIT:
+            return "FLOAT32 needs no DEQUANTIZE"
+        return Plan(constant, choice, None, constant.axis, tuple(constant.readers), ())
+    if choice.form == HYBRID:
+        return "no operator takes FLOAT16 directly: it needs a DEQUANTIZE in front"
+    return Plan(constant, choice, None, constant.axis, (), tuple(constant.readers))
+
+
+def _coded_plan(constant: Constant, choice: Choice, granularity: Granularity) -> Plan | str:
+    shape, axis = constant.tensor.shape, constant.axis
+    if granularity == Granularity.PER_CHANNEL and axis is None:
+        return "its operators have no per-channel form, or differ in the dimension"
+    if granularity == Granularity.BLOCKWISE:
+        if not shape or shape[-1] % choice.block:
+            return f"its last dimension, of {list(shape)}, is no multiple of {choice.block}"
+        if choice.asymmetric:
+            return "blockwise weights are symmetric"
+    if 0 in shape or not constant.readers:
+        return "it has no elements" if 0 in shape else "nothing reads its values"
+    direct, explicit, runtimes = [], [], set(LITERT)
+    for reader in constant.readers:
+        hybrid = _direct(reader, choice, granularity)
+        if choice.form != EXPLICIT or not reader.takes_floats:
+            if isinstance(hybrid, tuple):
+                direct.append(reader)
+                runtimes &= set(hybrid)
+                continue
+            if choice.form == HYBRID or not reader.takes_floats:
+                return hybrid
+        refusal = _dequantized(choice, granularity, hybrid)
+        if refusal:
+            return refusal
+        explicit.append(reader)
+    if constant.shown and granularity == Granularity.BLOCKWISE:
+        return "its values are an output, and DEQUANTIZE has no blockwise form"
+    return Plan(constant, choice, granularity, axis, tuple(direct), tuple(explicit), tuple(r for r in LITERT if r in runtimes))
+
+
+def _dequantized(choice: Choice, granularity: Granularity, hybrid: object) -> str:
+    """Why DEQUANTIZE cannot stand in front; "" if it can."""
+    pairs = RULES[BuiltinOperator.DEQUANTIZE].pairs
+    if granularity != Granularity.BLOCKWISE and (choice.type, TensorType.FLOAT32) in pairs:
+        return ""
+    if choice.form == AUTO and isinstance(hybrid, str):
+        return hybrid
+    return f"DEQUANTIZE takes no {choice.type.name} {granularity.value}"
+
+
+def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[Runtime, ...] | str:
+    """The runtimes in which the operator computes with the codes as they are stored, or why there are none."""
+    rule, activation = reader.rule, reader.activation
+    name = reader.operator.op_name
+    if rule is None or reader.weights is None or activation is None:
+        return f"{name} takes no {choice.type.name} there"
+    if name == "SVDF" and not reader.takes_floats and reader.position != reader.weights.operands[0]:
+        return "the time weights of an integer SVDF are INT16"
+    form = reader.weights.form(activation, choice.type, granularity)
+    if form is None:
+        taken = ", ".join(f"{f.weights.name} {f.granularity.value}" for f in reader.weights.forms if f.activation == activation) or "none"
+        known = [f.what for topic in _TOPICS for f in rule.about(topic, activation, choice.type, granularity) if len(f.reactions) > 1]
+        why = f" ({known[0]})" if known else ""
+        return f"{name} with {activation.name} activations computes no {choice.type.name} {granularity.value} weights, only {taken}{why}"
+    if choice.asymmetric:
+        facts = rule.about(Topic.WEIGHTS_ZERO_POINT, activation, choice.type, granularity)
+        reactions = [fact.reactions for fact in facts]
+        fine = [r for r in form.runtimes if any(known[r].behaviour == Behaviour.FINE for known in reactions if r in known)]
+        if not fine:
+            return f"{name} takes {choice.type.name} {granularity.value} weights to be symmetric"
+        return tuple(fine)
+    return _runtimes(reader, form)
+
+
+def _runtimes(reader: Reader, form: WeightForm) -> tuple[Runtime, ...]:
+    """Those of the form, without those that the size of the weights rules out."""
+    shape = reader.operator.inputs[reader.position].shape  # type: ignore[union-attr]
+    small = shape[0] < _UNITS or shape[-1] < _DEPTH or shape[-1] % 2
+    if form.granularity == Granularity.BLOCKWISE and reader.operator.op_name == "FULLY_CONNECTED" and small:
+        return tuple(runtime for runtime in form.runtimes if runtime == Runtime.XNNPACK)
+    return form.runtimes
+
+
+def _type_name(reader: Reader) -> str:
+    return "integer" if reader.activation is None else reader.activation.name
+
+
+def together(plans: dict[Constant, Plan], refused: dict[Constant, str]) -> None:
+    """Operators with several weights, such as LSTM, take them in one type or not at all: where one cannot change, the others stay too."""
+    while True:
+        lost: dict[Constant, str] = {}
+        for constant, one in plans.items():
+            for reader in one.direct:
+                if reader.weights is None or len(reader.weights.operands) < 2:
+                    continue
+                others = _others(reader, plans, refused, one)
+                if others:
+                    lost[constant] = f"{reader.operator.op_name} takes its weights in one type, and {others[0]} stays as it is"
+        if not lost:
+            return
+        for constant, reason in lost.items():
+            del plans[constant]
+            refused[constant] = reason
+
+
+def _others(reader: Reader, plans: dict[Constant, Plan], refused: dict[Constant, str], one: Plan) -> Sequence[str]:
+    """The names of the operator's other weights that will not have the type of this one."""
+    assert reader.weights is not None
+    found = []
+    becoming = {id(other.tensor): plan.type for other, plan in plans.items() if any(r.operator is reader.operator for r in plan.direct)}
+    for position in reader.weights.operands:
+        tensor = reader.operator.inputs[position] if position < len(reader.operator.inputs) else None
+        if tensor is None or position == reader.position or becoming.get(id(tensor), tensor.type) == one.type:
+            continue
+        if reader.takes_floats or tensor.type != TensorType.INT16:
+            found.append(repr(tensor.name_str))
+    return found

@@ -27,7 +27,9 @@ class RequantizeWeights(Pass):
     """
 
     name: ClassVar[str] = "requantize-weights"
-    touches: ClassVar[frozenset[str]] = frozenset({"subgraphs.tensors", "subgraphs.operators", "buffers", "operator_codes"})
+    touches: ClassVar[frozenset[str]] = frozenset({
+        "subgraphs.tensors", "subgraphs.operators", "subgraphs.inputs", "subgraphs.outputs", "signature_defs", "buffers", "operator_codes",
+    })  # fmt: skip
     to: str = option("", "the type of the weights", choices=TARGETS)
     granularity: str = option("auto", "how finely scales are given; auto: per channel where the operator takes it", choices=GRANULARITIES)
     form: str = option("auto", "hybrid: operators take the codes; explicit: DEQUANTIZE in front; auto: hybrid where there are kernels", choices=FORMS)

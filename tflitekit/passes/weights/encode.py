@@ -130,14 +130,15 @@ def _kept(source: Stored, target: Grid, granularity: Granularity, axis: int | No
     wide = BITS[source.type] < BITS[choice.type] or (source.type == choice.type and source.grid == target)
     if half or not (wide or _within(raw, codes)):
         return None
-    scale, zero_point = (np.broadcast_to(column, target.channels) for column in source.parameters)
-    if not (scale > 0).all():
+    if not (source.parameters.scale > 0).all():
         return None
-    return Parameters(np.ascontiguousarray(scale), np.ascontiguousarray(zero_point))
+    times = target.channels // source.grid.channels
+    return Parameters(np.tile(source.parameters.scale, times), np.tile(source.parameters.zero_point, times))
 
 
 def _within(raw: npt.NDArray[Any], codes: Codes) -> bool:
-    return bool(codes.low <= int(raw.min()) and int(raw.max()) <= codes.high)
+    least, most = int(raw.min()), int(raw.max())
+    return codes.low <= least and most <= codes.high
 
 
 def _finished(

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..._schema import BuiltinOperator, TensorType
-from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic, WeightForm
+from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
 from ...types import FLOAT_TYPES
 from .choices import AUTO, EXPLICIT, HYBRID, Choice
 from .constants import Constant, Reader
 
 _TOPICS = (Topic.WEIGHTS_TYPE, Topic.WEIGHTS_GRANULARITY, Topic.WEIGHTS_BLOCKS)
-# The optimized kernel for blockwise FULLY_CONNECTED; smaller ones are computed by XNNPACK alone (fact blocks-small).
-_UNITS, _DEPTH = 4, 32
+# With fewer units, the builtin kernels for blockwise FULLY_CONNECTED silently return the bias alone (fact blocks-small).
+_UNITS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +131,8 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
         known = [f.what for topic in _TOPICS for f in rule.about(topic, activation, choice.type, granularity) if len(f.reactions) > 1]
         why = f" ({known[0]})" if known else ""
         return f"{name} with {activation.name} activations computes no {choice.type.name} {granularity.value} weights, only {taken}{why}"
+    if granularity == Granularity.BLOCKWISE and name == "FULLY_CONNECTED" and reader.tensor.shape[0] < _UNITS:
+        return f"blockwise FULLY_CONNECTED needs at least {_UNITS} units, it has {reader.tensor.shape[0]}: the builtin kernels return the bias alone"
     if choice.asymmetric:
         facts = rule.about(Topic.WEIGHTS_ZERO_POINT, activation, choice.type, granularity)
         reactions = [fact.reactions for fact in facts]
@@ -138,15 +140,6 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
         if not fine:
             return f"{name} takes {choice.type.name} {granularity.value} weights to be symmetric"
         return tuple(fine)
-    return _runtimes(reader, form)
-
-
-def _runtimes(reader: Reader, form: WeightForm) -> tuple[Runtime, ...]:
-    """Those of the form, without those that the size of the weights rules out."""
-    shape = reader.operator.inputs[reader.position].shape  # type: ignore[union-attr]
-    small = shape[0] < _UNITS or shape[-1] < _DEPTH or shape[-1] % 2
-    if form.granularity == Granularity.BLOCKWISE and reader.operator.op_name == "FULLY_CONNECTED" and small:
-        return tuple(runtime for runtime in form.runtimes if runtime == Runtime.XNNPACK)
     return form.runtimes
 
 

@@ -1,0 +1,464 @@
+"""`requantize-weights`: what is asked for, what is legal, what is written, what it costs; on models of single operators and on all real ones."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tflitekit as tk
+from tests import runtime
+from tests.audit.test_findings import RESOLVERS, convolution
+from tflitekit.build import ModelBuilder, TensorSpec
+from tflitekit.errors import EditError
+from tflitekit.graph import Deferred, Model, Tensor
+from tflitekit.passes import RequantizeWeights
+from tflitekit.passes.options import parse_spec
+from tflitekit.passes.weights import encode
+from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
+from tflitekit.quant.rules import LITERT
+
+
+def floats(*shape: int, scale: float = 1.0) -> np.ndarray:
+    return (np.random.default_rng(math.prod(shape)).standard_normal(shape) * scale).astype(np.float32)
+
+
+def dense(weights: Any = None, units: int = 8, depth: int = 64) -> Model:
+    """FULLY_CONNECTED with float weights "w" and bias "b"."""
+    weights = floats(units, depth) if weights is None else weights
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x, w = main.input("x", [3, weights.shape[1]]), main.constant("w", weights)
+    b = main.constant("b", floats(weights.shape[0]))
+    main.output(main.apply("FULLY_CONNECTED", [x, w, b], TensorSpec("y", [3, weights.shape[0]])))
+    return builder.build()
+
+
+def single(operator: str) -> Model:
+    """One operator with float weights "w" of 8 channels."""
+    if operator == "FULLY_CONNECTED":
+        return dense()
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    window = {"padding": "SAME", "stride_w": 1, "stride_h": 1}
+    if operator == "EMBEDDING_LOOKUP":
+        ids = main.input("x", [3], "INT32")
+        main.output(main.apply(operator, [ids, main.constant("w", floats(8, 64))], TensorSpec("y", [3, 64])))
+        return builder.build()
+    if operator == "BATCH_MATMUL":
+        x = main.input("x", [1, 3, 16])
+        main.output(main.apply(operator, [x, main.constant("w", floats(1, 16, 8))], TensorSpec("y", [1, 3, 8])))
+        return builder.build()
+    x = main.input("x", [1, 5, 5, 8])
+    out = TensorSpec("y", [1, 5, 5, 8])
+    bias = main.constant("b", floats(8))
+    if operator == "CONV_2D":
+        main.output(main.apply(operator, [x, main.constant("w", floats(8, 3, 3, 8)), bias], out, **window))
+    elif operator == "DEPTHWISE_CONV_2D":
+        main.output(main.apply(operator, [x, main.constant("w", floats(1, 3, 3, 8)), bias], out, depth_multiplier=1, **window))
+    else:
+        shape = main.constant("shape", np.array([1, 5, 5, 8], np.int32))
+        main.output(main.apply(operator, [shape, main.constant("w", floats(8, 3, 3, 8)), x, bias], out, version=3, **window))
+    return builder.build()
+
+
+def weights(model: Model, name: str = "w") -> Tensor:
+    return model.subgraphs[0].tensor(name)
+
+
+def real(tensor: Tensor) -> np.ndarray:
+    return encode.stored(tensor).real().reshape(tensor.shape)
+
+
+def errors(model: Model) -> Counter[tuple[str, str]]:
+    return Counter((finding.code, finding.name) for finding in tk.audit(model).findings if finding.severity == "error")
+
+
+# ---- what is asked for ----
+
+
+def test_choices_are_words_in_any_order() -> None:
+    base = Choice(range="mse")
+    assert parse_choice("int4/blockwise-32", base) == Choice("int4", "blockwise-32", range="mse")
+    assert parse_choice("explicit/int8/asymmetric/per-tensor/half-even", base) == Choice("int8", "per-tensor", "explicit", "mse", "half-even", True)
+    assert str(Choice("int4", "blockwise-64", range="mse", asymmetric=True)) == "int4/blockwise-64/mse/asymmetric"
+    for text, message in (("int5", "int5"), ("int8/int4", "second to"), ("mse", "no type"), ("", "no type")):
+        with pytest.raises(EditError, match=message):
+            parse_choice(text, Choice())
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for options, message in (({}, "--to is missing"), ({"to": "int16"}, "to: expected"), ({"to": "int8", "granularity": "x"}, "granularity")):
+        with pytest.raises(EditError, match=message):
+            RequantizeWeights(**options)
+    with pytest.raises(EditError, match="writes nothing"):
+        parse_spec("requantize-weights{to=int8,try=int4}")
+    with pytest.raises(EditError, match="no tensor is named"):
+        tk.run(dense(), RequantizeWeights(to="int8", tensor=("missing",)))
+    with pytest.raises(EditError, match="no weights of an operator"):
+        tk.run(dense(), RequantizeWeights(to="int8", tensor=("x",)))
+    one = parse_spec("requantize-weights{to=int4, min-elements=64k, min-sqnr=20.5, tensor=a*, tensor=b}")
+    assert one == RequantizeWeights(to="int4", min_elements=65536, min_sqnr=20.5, tensor=("a*", "b"))
+
+
+def two_layers() -> Model:
+    """CONV_2D, RESHAPE, FULLY_CONNECTED with float weights "conv" and "dense"."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4, 4, 2])
+    conv = main.constant("conv", floats(4, 3, 3, 2))
+    y = main.apply("CONV_2D", [x, conv, None], TensorSpec("c", [1, 4, 4, 4]), padding="SAME", stride_w=1, stride_h=1)
+    flat = main.apply("RESHAPE", [y, main.constant("shape", np.array([1, 64], np.int32))], TensorSpec("flat", [1, 64]))
+    main.output(main.apply("FULLY_CONNECTED", [flat, main.constant("dense", floats(10, 64)), None], TensorSpec("y", [1, 10])))
+    return builder.build()
+
+
+def test_weights_are_selected_by_name_operator_and_size() -> None:
+    for options, changed in (
+        ({}, {"conv", "dense"}), ({"tensor": ("d*",)}, {"dense"}), ({"operator": ("conv_2d",)}, {"conv"}), ({"min_elements": 100}, {"dense"}),
+    ):  # fmt: skip
+        result = tk.run(two_layers(), RequantizeWeights(to="int8", **options))
+        assert {note.name for note in result.notes if note.kind == "changed"} == changed
+        assert {t.name_str for t in result.model.tensors() if t.type.name == "INT8"} == changed
+
+
+def test_a_recipe_says_what_is_different(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[[weights]]\noperator = "FULLY_CONNECTED"\nto = "int4"\ngranularity = "blockwise-32"\n[[weights]]\ntensor = ["con*"]\nkeep = true\n'
+    )
+    result = tk.run(two_layers(), RequantizeWeights(to="int8", recipe=read_recipe(str(recipe))))
+    assert weights(result.model, "conv").type.name == "FLOAT32"
+    assert (weights(result.model, "dense").type.name, weights(result.model, "dense").quantization.kind) == ("INT4", "blockwise")
+    assert tk.run(two_layers(), RequantizeWeights(recipe=read_recipe(str(recipe)))).changes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("to = 1", "expected tables"), ("[[weights]]\nfoo = 1", "entry 1: unknown key 'foo'"), ("[[weights]]\nto = 'int9'", "expected one of"),
+        ("[[weights]]\nmin_sqnr = 'x'", "must be a number"), ("[[weights]]\ntensor = 3", "list of texts"), ("[[weights]", "not a TOML document"),
+        ("[[weights]]\nkeep = 'no'", "true or false"), ("[[weights]]\nrange = 3", "must be a text"), ("weights = 3", "expected tables"),
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be_meant(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text)
+    with pytest.raises(EditError, match=message):
+        read_recipe(str(recipe))
+    with pytest.raises(EditError, match="No such file"):
+        read_recipe(str(tmp_path / "missing.toml"))
+
+
+# ---- what is written ----
+
+
+@pytest.mark.parametrize(("to", "high"), [("int8", 127), ("int4", 7), ("int2", 1)])
+def test_codes_and_scales(to: str, high: int) -> None:
+    model = dense()
+    values = weights(model).numpy()
+    result = tk.run(model, RequantizeWeights(to=to))
+    tensor = weights(result.model)
+    scale = (np.abs(values).max(axis=1) / np.float32(high)).astype(np.float32)
+    assert (tensor.type.name, tensor.quantization.quantized_dimension) == (to.upper(), 0)
+    assert tensor.quantization.scale.tobytes() == scale.tobytes() and not tensor.quantization.zero_point.any()
+    scaled = (values / scale[:, None]).astype(np.float64)
+    assert np.array_equal(tensor.numpy().astype(int), np.sign(scaled) * np.floor(np.abs(scaled) + 0.5))
+    assert weights(model).type.name == "FLOAT32"
+    note = next(note for note in result.notes if note.name == "w")
+    error = real(tensor).astype(np.float64) - values
+    assert note.data["max_error"] == pytest.approx(np.abs(error).max())
+    assert note.data["rms"] == pytest.approx(math.sqrt(np.square(error).mean()), rel=1e-5)
+    assert note.data["sqnr"] == pytest.approx(10 * math.log10(np.square(values, dtype=np.float64).sum() / np.square(error).sum()), rel=1e-5)
+    assert (note.data["clipped"], note.data["levels"]) == (0, len(np.unique(tensor.numpy().astype(int))))
+    assert (note.data["bytes_before"], note.data["bytes_after"]) == (values.nbytes, len(tensor.buffer.data))
+    channels = 10 * np.log10(np.square(values, dtype=np.float64).sum(axis=1) / np.square(error).sum(axis=1))
+    assert [entry[0] for entry in note.data["worst"]] == np.argsort(channels)[:3].tolist()
+    assert result.notes[-1].data["total"] and result.notes[-1].data["noise"] == pytest.approx(note.data["noise"])
+
+
+def test_an_explicit_form_has_a_dequantize_and_goes_back_without_trace() -> None:
+    model = dense()
+    result = tk.run(model, RequantizeWeights(to="int8", form="explicit"))
+    operators = result.model.subgraphs[0].operators
+    assert [o.op_name for o in operators] == ["DEQUANTIZE", "FULLY_CONNECTED"]
+    assert operators[0].inputs == [weights(result.model)] and operators[1].inputs[1] is operators[0].outputs[0]
+    hybrid = tk.run(result.model, RequantizeWeights(to="int8", form="hybrid"))
+    assert [o.op_name for o in hybrid.model.subgraphs[0].operators] == ["FULLY_CONNECTED"]
+    assert weights(hybrid.model).numpy().tobytes() == weights(result.model).numpy().tobytes()
+    back = tk.run(result.model, RequantizeWeights(to="float32"))
+    assert [o.op_name for o in back.model.subgraphs[0].operators] == ["FULLY_CONNECTED"]
+    assert len(back.model.subgraphs[0].tensors) == len(model.subgraphs[0].tensors)
+    scale = weights(result.model).quantization.scale
+    assert (np.abs(weights(back.model).numpy() - weights(model).numpy()) <= scale[:, None] * np.float32(0.50001)).all()
+
+
+def test_float16_to_float32_is_exact_and_float16_needs_a_dequantize() -> None:
+    half = tk.run(dense(), RequantizeWeights(to="float16"))
+    assert [o.op_name for o in half.model.subgraphs[0].operators] == ["DEQUANTIZE", "FULLY_CONNECTED"]
+    assert half.model.subgraphs[0].operators[0].opcode.version == 3
+    back = tk.run(half.model, RequantizeWeights(to="float32"))
+    assert np.array_equal(weights(back.model).numpy(), weights(half.model).numpy().astype(np.float32))
+    assert next(note for note in back.notes if note.name == "w").data["sqnr"] is None
+    refused = tk.run(dense(), RequantizeWeights(to="float16", form="hybrid"))
+    assert not refused.changes and "DEQUANTIZE" in refused.refused[0].text
+
+
+@pytest.mark.parametrize("block", [32, 64])
+def test_block_scales_are_a_tensor_and_go_with_the_blocks(block: int) -> None:
+    result = tk.run(dense(), RequantizeWeights(to="int4", granularity=f"blockwise-{block}"))
+    details = weights(result.model).quantization.details
+    assert (details.block_size, details.scales.type.name, details.scales.shape) == (block, "FLOAT16", (8, 64 // block))
+    note = next(note for note in result.notes if note.name == "w")
+    assert note.data["runtimes"] == ["builtin optimized", "XNNPACK"] and "right only in" in note.text
+    assert note.data["bytes_after"] == 8 * 64 // 2 + 2 * 8 * 64 // block
+    back = tk.run(result.model, RequantizeWeights(to="float32"))
+    assert not [t for t in back.model.tensors() if t.type.name == "FLOAT16"]
+
+
+def test_codes_that_need_not_change_stay() -> None:
+    four = tk.run(dense(), RequantizeWeights(to="int4")).model
+    eight = tk.run(four, RequantizeWeights(to="int8"))
+    assert np.array_equal(real(weights(eight.model)), real(weights(four)))
+    again = tk.run(eight.model, RequantizeWeights(to="int4"))
+    assert weights(again.model).numpy().tobytes() == weights(four).numpy().tobytes()
+    one = tk.run(dense(), RequantizeWeights(to="int8", granularity="per-tensor")).model
+    many = tk.run(one, RequantizeWeights(to="int8", granularity="per-channel"))
+    assert len(weights(many.model).quantization.scale) == 8 and np.array_equal(real(weights(many.model)), real(weights(one)))
+    assert not tk.run(one, RequantizeWeights(to="int8")).changes
+
+
+def test_mean_square_error_is_less_than_with_the_full_range() -> None:
+    noise = [tk.run(dense(), RequantizeWeights(to="int4", range=r)).notes[-1].data["noise"] for r in ("minmax", "mse")]
+    assert noise[1] < 0.9 * noise[0]
+    note = next(n for n in tk.run(dense(), RequantizeWeights(to="int4", range="mse")).notes if n.name == "w")
+    assert note.data["clipped"] > 0
+
+
+def test_thresholds_keep_a_tensor_as_it_was() -> None:
+    for limit, word in (({"min_sqnr": 30.0}, "SQNR would be"), ({"max_error": 1e-3}, "largest error would be")):
+        result = tk.run(dense(), RequantizeWeights(to="int4", no_errors=True, **limit))
+        assert not result.changes and word in result.refused[0].text
+    assert tk.run(dense(), RequantizeWeights(to="int8", min_sqnr=30.0)).changes
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("to", ["int8", "float16"])
+def test_values_without_code_are_refused_with_their_place(value: float, to: str) -> None:
+    values = floats(8, 64)
+    values[2, 5] = value
+    result = tk.run(dense(values), RequantizeWeights(to=to))
+    assert not result.changes and "1 of 512 values are infinite or NaN, the first at position 133" in result.refused[0].text
+
+
+def test_choices_are_tried_without_a_change() -> None:
+    model = dense()
+    result = tk.run(model, parse_spec('requantize-weights{try="int8,int4,int4/blockwise-32,int2/blockwise-32", range=mse}'))
+    assert result.model is model and not result.steps[0].of.writes
+    totals = [note.data for note in result.notes if note.data.get("total")]
+    assert [data["choice"] for data in totals] == ["int8/mse", "int4/mse", "int4/blockwise-32/mse"]
+    assert totals[0]["sqnr"] > totals[2]["sqnr"] > totals[1]["sqnr"] and totals[0]["bytes_after"] > totals[2]["bytes_after"]
+    assert [note.data["choice"] for note in result.refused] == ["int2/blockwise-32/mse"] and "nobody computes it" in result.refused[0].text
+
+
+# ---- shared data ----
+
+
+def sharing(*, same_operator: bool) -> Model:
+    """Two operators on two tensors of one buffer: two FULLY_CONNECTED, or the second an ADD."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x, w = main.input("x", [1, 64]), main.constant("w", floats(64, 64))
+    other = main.tensor("other", [64, 64], buffer=w.buffer)
+    y = main.apply("FULLY_CONNECTED", [x, w, None], TensorSpec("y", [1, 64]))
+    second = ("FULLY_CONNECTED", [y, other, None], TensorSpec("z", [1, 64])) if same_operator else ("ADD", [y, other], TensorSpec("z", [64, 64]))
+    main.output(main.apply(*second))
+    return builder.build()
+
+
+def test_users_of_one_buffer_that_agree_share_the_new_data() -> None:
+    model = tk.run(sharing(same_operator=True), RequantizeWeights(to="int8")).model
+    assert weights(model).buffer is weights(model, "other").buffer and len(weights(model).buffer.data) == 64 * 64
+    assert sum(len(buffer.data or b"") for buffer in model.buffers) == 64 * 64
+
+
+def test_a_tensor_whose_buffer_others_use_gets_its_own() -> None:
+    for model, options in ((sharing(same_operator=False), {}), (sharing(same_operator=True), {"tensor": ("w",)})):
+        result = tk.run(model, RequantizeWeights(to="int8", **options)).model
+        assert weights(result).type.name == "INT8" and len(weights(result).buffer.data) == 64 * 64
+        assert np.array_equal(weights(result, "other").numpy(), floats(64, 64))
+
+
+# ---- integer models ----
+
+
+def test_biases_follow_the_scales_of_integer_models() -> None:
+    model = convolution()
+    before = model.subgraphs[0].tensor("b").numpy() * model.subgraphs[0].tensor("b").quantization.scale
+    result = tk.run(model, RequantizeWeights(to="int8", granularity="per-tensor"))
+    bias, kernel = weights(result.model, "b"), weights(result.model)
+    assert len(kernel.quantization.scale) == len(bias.quantization.scale) == 1
+    assert bias.quantization.scale[0] == np.float32(0.5) * kernel.quantization.scale[0]
+    assert np.abs(bias.numpy() * bias.quantization.scale - before).max() <= bias.quantization.scale[0] / 2
+    assert errors(result.model) == errors(model)
+
+
+def test_a_channel_of_zeros_gets_a_scale_that_its_bias_fits_to() -> None:
+    model = convolution()
+    codes = weights(model).numpy().copy()
+    codes[1] = 0
+    codes[0, 0, 0, 0] = 120  # no INT4 code, so that scales are chosen anew
+    model.set_data(weights(model), codes)
+    model.set_data(weights(model, "b"), np.array([5, 1 << 30, 7], np.int32))
+    result = tk.run(model, RequantizeWeights(to="int4"))
+    bias = weights(result.model, "b")
+    before = np.array([5, 1 << 30, 7]) * weights(model, "b").quantization.scale.astype(np.float64)
+    assert np.allclose(bias.numpy() * bias.quantization.scale.astype(np.float64), before, rtol=1e-6, atol=bias.quantization.scale.max())
+
+
+def test_scales_are_wide_enough_for_a_bias_at_the_limit_of_its_type() -> None:
+    model = convolution()
+    model.set_data(weights(model, "b"), np.array([2**31 - 1, 0, 0], np.int32))
+    model.set_data(weights(model), np.concatenate([np.full((1, 2, 2, 2), 9, np.int8), weights(model).numpy()[1:]]))
+    before = (2**31 - 1) * float(weights(model, "b").quantization.scale[0])
+    plain = np.float32(9) * weights(model).quantization.scale[0] / np.float32(7)
+    after = tk.run(model, RequantizeWeights(to="int4")).model
+    scale = weights(after).quantization.scale[0]
+    assert scale > plain and weights(after, "b").numpy()[0] <= 2**30
+    assert weights(after, "b").numpy()[0] * float(weights(after, "b").quantization.scale[0]) == pytest.approx(before, rel=1e-6)
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    ({"to": "float32"}, "takes no floats"), ({"to": "int2"}, "only INT8 per-tensor"), ({"to": "int8", "form": "explicit"}, "DEQUANTIZE"),
+    ({"to": "int4", "granularity": "blockwise-32"}, "no multiple of 32"), ({"to": "int8", "asymmetric": True}, "to be symmetric"),
+])  # fmt: skip
+def test_what_integer_kernels_do_not_compute_is_refused(options: dict[str, Any], reason: str) -> None:
+    result = tk.run(convolution(), RequantizeWeights(**options))
+    if options.get("form") == "explicit":  # there is only the direct form, and it is there already
+        assert not result.changes
+        return
+    assert not result.changes and reason in result.refused[0].text
+
+
+def test_small_blockwise_products_and_int2_convolutions_are_refused() -> None:
+    for model, options, reason in (
+        (dense(units=3), {"to": "int4", "granularity": "blockwise-32"}, "at least 4 units"),
+        (single("CONV_2D"), {"to": "int2", "form": "hybrid"}, "computes no INT2"),
+        (dense(units=8, depth=40), {"to": "int4", "granularity": "blockwise-32"}, "no multiple of 32"),
+        (single("DEPTHWISE_CONV_2D"), {"to": "int8", "form": "hybrid", "granularity": "per-tensor"}, "only INT8 per-channel"),
+    ):
+        result = tk.run(model, RequantizeWeights(**options))
+        assert not result.changes and reason in result.refused[0].text
+
+
+# ---- large weights ----
+
+
+def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same bytes and the same figures as when everything is computed at once."""
+    model = dense(units=64, depth=1024)
+    for options in ({"to": "int8"}, {"to": "int4", "granularity": "blockwise-32"}, {"to": "float16"}, {"to": "int8", "granularity": "per-tensor"}):
+        at_once = tk.run(model, RequantizeWeights(**options))
+        with monkeypatch.context() as patch:
+            patch.setattr(encode, "DEFERRED", 1)
+            patch.setattr(encode, "_PART", 5000)
+            later = tk.run(model, RequantizeWeights(**options))
+        assert isinstance(weights(later.model).buffer.data, Deferred)
+        assert tk.serialize(later.model) == tk.serialize(at_once.model)
+        for mine, other in zip(later.notes, at_once.notes, strict=True):
+            keys = ("max_error", "rms", "sqnr", "clipped", "levels")
+            assert [mine.data.get(k) for k in keys] == pytest.approx([other.data.get(k) for k in keys])
+        tk.write(later.model, tmp_path / "out.tflite", overwrite=True)
+        assert (tmp_path / "out.tflite").read_bytes() == tk.serialize(at_once.model)
+        assert tk.diff(tk.read(tmp_path / "out.tflite"), at_once.model) == []
+
+
+# ---- runtimes ----
+
+FORMS = [
+    ("FULLY_CONNECTED", "int8", "per-tensor"), ("FULLY_CONNECTED", "int8", "per-channel"), ("FULLY_CONNECTED", "int4", "per-tensor"),
+    ("FULLY_CONNECTED", "int4", "per-channel"), ("FULLY_CONNECTED", "int2", "per-tensor"), ("FULLY_CONNECTED", "int2", "per-channel"),
+    ("FULLY_CONNECTED", "int4", "blockwise-32"), ("CONV_2D", "int8", "per-tensor"), ("CONV_2D", "int8", "per-channel"),
+    ("CONV_2D", "int4", "per-channel"), ("CONV_2D", "int4", "per-tensor"), ("DEPTHWISE_CONV_2D", "int8", "per-channel"),
+    ("TRANSPOSE_CONV", "int8", "per-tensor"), ("TRANSPOSE_CONV", "int8", "per-channel"), ("BATCH_MATMUL", "int8", "per-tensor"),
+    ("BATCH_MATMUL", "int8", "per-channel"), ("EMBEDDING_LOOKUP", "int8", "per-tensor"), ("EMBEDDING_LOOKUP", "int8", "per-channel"),
+    ("EMBEDDING_LOOKUP", "int4", "per-channel"), ("EMBEDDING_LOOKUP", "int2", "per-channel"), ("EMBEDDING_LOOKUP", "int4", "blockwise-32"),
+]  # fmt: skip
+OPERATORS = list(dict.fromkeys(operator for operator, _, _ in FORMS))
+
+
+def outputs(model: Model, resolver: str, recipe: int | None = None) -> np.ndarray | None:
+    data = np.int32([0, 3, 7]) if model.subgraphs[0].inputs[0].type.name == "INT32" else None
+    outcome = runtime.run(tk.serialize(model), resolver, **({"inputs": {0: data}} if data is not None else {}))
+    return np.frombuffer(outcome.outputs[0][2], np.float32) if outcome.ok else None
+
+
+def agrees(found: np.ndarray | None, expected: np.ndarray, tolerance: float) -> bool:
+    return found is not None and float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
+
+
+needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+
+
+@needs_runtime
+@pytest.mark.parametrize(("operator", "to", "granularity"), FORMS)
+def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: str, to: str, granularity: str) -> None:
+    """Against the same values as floats: 5 % of the largest output covers the rounding of the inputs to 8 bits, and no wrong scale."""
+    result = tk.run(single(operator), RequantizeWeights(to=to, granularity=granularity, form="hybrid"))
+    assert not result.refused
+    plain = tk.run(result.model, RequantizeWeights(to="float32")).model
+    expected = outputs(plain, runtime.REFERENCE)
+    note = next(note for note in result.notes if note.name == "w")
+    assert expected is not None
+    right = [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
+    assert right == note.data["runtimes"]
+
+
+@needs_runtime
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("options", [
+    {"to": "int8"}, {"to": "int8", "granularity": "per-tensor", "asymmetric": True}, {"to": "int4"}, {"to": "int2"}, {"to": "float16"},
+    {"to": "int8", "asymmetric": True}, {"to": "int4", "asymmetric": True},
+], ids=str)  # fmt: skip
+def test_explicit_forms_run_everywhere(operator: str, options: dict[str, Any]) -> None:
+    result = tk.run(single(operator), RequantizeWeights(form="explicit", **options))
+    assert not result.refused
+    expected = outputs(tk.run(result.model, RequantizeWeights(to="float32")).model, runtime.REFERENCE)
+    assert expected is not None
+    assert [r for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 1e-4)] == list(LITERT)
+
+
+# ---- real models ----
+
+QUICK = ({"to": "int4"},)
+EVERY = [
+    {"to": to, "granularity": granularity, "form": form}
+    for to in ("int8", "int4", "int2") for granularity in ("per-tensor", "per-channel", "blockwise-32") for form in ("hybrid", "explicit")
+] + [{"to": "int4", "range": "mse"}, {"to": "float32"}, {"to": "float16"}, {"to": "int8", "asymmetric": True}, {"to": "int4", "asymmetric": True, "form": "explicit"}]  # fmt: skip
+
+
+def check_choices(path: Path, choices: Any) -> None:
+    model = tk.read(path)
+    before = errors(model)
+    for options in choices:
+        result = tk.run(model, RequantizeWeights(no_errors=True, **options))
+        told = [note for note in result.notes if note.kind in ("changed", "refused")]
+        assert bool(result.changes) == any(note.kind == "changed" for note in told)
+        if result.changes:
+            assert not errors(result.model) - before, options
+            tk.parse(tk.serialize(result.model))
+        again = tk.run(result.model, RequantizeWeights(no_errors=True, **options))
+        assert not again.changes, options
+
+
+def test_real_models_run_or_are_refused_and_the_audit_finds_nothing_new(model_path: Path) -> None:
+    check_choices(model_path, QUICK)
+
+
+@pytest.mark.slow
+def test_every_choice_on_every_real_model(model_path: Path) -> None:
+    check_choices(model_path, EVERY)

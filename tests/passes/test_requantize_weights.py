@@ -439,7 +439,8 @@ EVERY = [
     {"to": to, "granularity": granularity, "form": form}
     for to in ("int8", "int4", "int2") for granularity in ("per-tensor", "per-channel", "blockwise-32") for form in ("hybrid", "explicit")
 ] + [
-    {"to": "int4", "range": "mse"}, {"to": "float32"}, {"to": "float16"}, {"to": "int8", "asymmetric": True}, {"to": "int4", "asymmetric": True, "form": "explicit"},
+    {"to": "int4", "range": "mse"}, {"to": "float32"}, {"to": "float16"}, {"to": "int8", "asymmetric": True},
+    {"to": "int4", "asymmetric": True, "form": "explicit"},
 ]  # fmt: skip
 
 

@@ -235,11 +235,11 @@ class Tensor(Table):
     def producer(self) -> Operator | None:
         """The operator that computes this tensor, if any."""
         operators = self._owner().operators
-        return next((o for o in operators if any(t is self for t in o.outputs)), None)
+        return next((o for o in operators if self in o.outputs), None)
 
     def consumers(self) -> list[Operator]:
         """The operators that read this tensor, in execution order."""
-        return [o for o in self._owner().operators if any(t is self for t in o.inputs)]
+        return [o for o in self._owner().operators if self in o.inputs]
 
     def _owner(self) -> SubGraph:
         owner = self.subgraph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests import runtime
 from tests.passes.interface import TYPES, Tally, compare, sweep
 from tflitekit._metadata_schema import ModelMetadata, Stats, SubGraphMetadata, TensorMetadata
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
-from tflitekit.errors import EditError, RefusedError
+from tflitekit.errors import EditError, PassError, RefusedError
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes import SetIoDtype
 from tflitekit.passes.base import PassResult
@@ -406,6 +407,26 @@ def test_variables_and_tensors_that_nothing_computes_are_refused() -> None:
     assert [note.text.partition(": ")[2] for note in result.refused] == [
         "it is a variable, which keeps its value from run to run", "no operator computes it",
     ]  # fmt: skip
+
+
+def test_damaged_shapes_and_data_are_refused_and_indices_into_nothing_are_survived() -> None:
+    model = read(constant_outputs())
+    model.subgraphs[0].tensor("lone").shape = (2, 5)
+    assert "INT8 [2, 5] needs 10 bytes, the buffer has 8" in refused(model, outputs="lone=float32")
+    model = read(codes_inside())
+    model.subgraphs[0].tensor("x").shape = (2, -4)
+    assert "its shape [2, -4] is none" in refused(model, inputs="float32")
+    bad = bytearray(tk.serialize(floats_inside()))
+    model = read(floats_inside())
+    names = {tensor: i for i, tensor in enumerate(model.subgraphs[0].tensors)}
+    where = [i for i in range(0, len(bad) - 12, 4) if bad[i : i + 8] == np.array([1, names[model.subgraphs[0].tensor("h")]], "<i4").tobytes()]
+    assert where
+    for position in where:
+        damaged = bytearray(bad)
+        damaged[position + 4] = 77
+        for options in ({"inputs": "float32", "outputs": "float32"}, {"inputs": "uint8", "outputs": "int16"}):
+            with contextlib.suppress(RefusedError, PassError):
+                tk.run(tk.parse(bytes(damaged)), SetIoDtype(**options))
 
 
 def test_other_types_stay_and_are_refused_by_name() -> None:

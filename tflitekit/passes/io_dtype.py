@@ -159,6 +159,8 @@ class _Run:
         tensor, old = one.tensor, one.tensor.type
         if old not in INTERFACE:
             raise RefusedError(f"it is {old.name}, which is neither floats nor codes of 8 or 16 bits")
+        if any(size < 0 for size in tensor.shape):
+            raise RefusedError(f"its shape {list(tensor.shape)} is none")
         if one.subgraph in self.called:
             raise RefusedError(f"{self.called[one.subgraph]} calls its subgraph and hands over what the subgraph takes now")
         one.before = None if old == FLOAT else codes_of(tensor)

@@ -8,7 +8,7 @@ tensor takes its place inside, and operators lead from one to the other (`_cover
 from __future__ import annotations
 
 from .._schema import BuiltinOperator, TensorType
-from ..errors import RefusedError
+from ..errors import EditError, RefusedError
 from ..graph import Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor
 from ..quant.affine import Affine
 from .io_dtype_codes import FLOAT, WIDTHS, can_quantize, codes_of, in_type, is_unary, leads_inward, table
@@ -48,7 +48,8 @@ class Interface:
 
     def is_internal(self, tensor: Tensor) -> bool:
         """Whether a tensor is computed by operators for operators, so that another may take its place."""
-        return tensor not in self.pinned and not tensor.is_variable and not tensor.is_constant and tensor.producer() is not None
+        free = tensor.subgraph is self.subgraph and tensor not in self.pinned and not tensor.is_variable and not tensor.is_constant
+        return free and tensor.producer() is not None
 
     def is_listed(self, tensor: Tensor, side: str) -> bool:
         """Whether a tensor is an input or output of the subgraph, or of a signature of it."""
@@ -241,6 +242,11 @@ class Outputs(Interface):
             raise RefusedError("it is sparse" if tensor.sparsity is not None else "its data is in another file")
         if writers + tensor.is_constant != 1:
             raise RefusedError("it is computed twice" if writers else "no operator computes it")
+        if tensor.is_constant and tensor.type != FLOAT:
+            try:
+                tensor.numpy()
+            except EditError as error:
+                raise RefusedError(str(error)) from None
 
     def _split(self, tensor: Tensor, wanted: TensorType) -> None:
         """Make a tensor of its own for an output that is an input, too."""

@@ -174,7 +174,7 @@ def place(items: Sequence[Any], item: Any) -> int:
 
 def first_reader(subgraph: SubGraph, tensor: Tensor) -> int:
     """The position of the first operator that reads a tensor; the number of operators if none does."""
-    return next((i for i, operator in enumerate(subgraph.operators) if any(t is tensor for t in operator.inputs)), len(subgraph.operators))
+    return next((i for i, operator in enumerate(subgraph.operators) if tensor in operator.inputs), len(subgraph.operators))
 
 
 def redirect(operators: Iterable[Operator], old: Tensor, new: Tensor) -> int:

@@ -146,6 +146,14 @@ def test_int16_zero_point() -> None:
     assert {(f.code, f.name) for f in audit(builder.build()).findings} == {("Q103", "x")}
 
 
+def test_a_range_without_0_is_told() -> None:
+    """(mean, std) = (128, 128) typed in for an INT8 input: [-2, -0.0078125]."""
+    model = convolution()
+    requantize(model, "x", scale=[1 / 128], zero_point=[128])
+    messages = [f.message for f in audit(model).findings if f.code == "Q102"]
+    assert messages == ["the zero point 128 is no INT8 code: its range [-2, -0.0078125] does not hold 0 (CONV_2D 0)"]
+
+
 def test_placeholder_ranges_of_the_example() -> None:
     found = audit(tk.read(REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite")).findings
     (finding,) = [f for f in found if f.code == "Q501"]

@@ -116,10 +116,18 @@ def _zero_point(step: Step, word: str, tensor: Tensor, zero_point: int) -> Itera
             )  # fmt: skip
     elif not low <= zero_point <= high:
         reactions, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
+        message = f"the zero point {zero_point} is no {tensor.type.name} code: {_range(tensor, zero_point)} ({step.label})"
         yield step.scene.finding(
-            "Q102", tensor, f"the zero point {zero_point} is no {tensor.type.name} code ({step.label})", worst(reactions, ERROR),
-            found=zero_point, expected=(low, high), operator=step.path, reactions=reactions, source=source,
+            "Q102", tensor, message, worst(reactions, ERROR), found=zero_point, expected=(low, high), operator=step.path, reactions=reactions,
+            source=source,
         )  # fmt: skip
+
+
+def _range(tensor: Tensor, zero_point: int) -> str:
+    """The real values that a tensor can hold, without the 0 that kernels need for padding and for what is left out."""
+    assert tensor.quantization is not None
+    low, high = ((code - zero_point) * float(tensor.quantization.scale[0]) for code in INTEGER_RANGES[tensor.type])
+    return f"its range [{low:.6g}, {high:.6g}] does not hold 0"
 
 
 def _several(step: Step, word: str, tensor: Tensor, count: int) -> Finding:

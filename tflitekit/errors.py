@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TFLiteKitError(Exception):
     """Base of all errors of this package."""
@@ -37,6 +39,14 @@ class CorruptError(TFLiteKitError):
     def __init__(self, what: str, offset: int = 0, where: str = "model") -> None:
         super().__init__(f"damaged at byte {offset} ({where}): {what}")
         self.what, self.offset, self.where = what, offset, where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickling: the message may have been given a path in front."""
+        return CorruptError, (self.what, self.offset, self.where), {"args": self.args}
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        """Restore the message."""
+        self.args = (state or {}).get("args", self.args)
 
 
 class LimitError(TFLiteKitError):

@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 from tests.reports.test_audit import check_log
 from tflitekit.audit import SCHEMES
 from tflitekit.audit import SEVERITIES as ENGINE_SEVERITIES
-from tflitekit.cli.audit import RUNTIMES, SEVERITIES, _with_progress
+from tflitekit.cli.audit import RUNTIMES, SEVERITIES
 from tflitekit.cli.main import main
 from tflitekit.quant.rules.model import Runtime
 
@@ -220,28 +220,6 @@ def test_one_of_several_decides_the_exit_code(capsys: pytest.CaptureFixture[str]
     assert call(capsys, "audit", UINT8, DYNAMIC, "--require", "full-integer")[0] == 1
     assert call(capsys, "audit", UINT8, UINT8, "--require", "full-integer")[0] == 0
     assert call(capsys, "audit", DYNAMIC, UINT8, "--fail-on", "warning")[0] == 1
-
-
-class Terminal(io.StringIO):
-    """A stderr that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert list(_with_progress(["a", "b\x1b[2J"])) == ["a", "b\x1b[2J"]
-    assert "2/2" in terminal.getvalue()
-    assert r"b\x1b[2J" in terminal.getvalue() and "b\x1b[2J" not in terminal.getvalue()
-    for paths, stream in ((["a"], Terminal()), (["a", "b"], io.StringIO())):
-        monkeypatch.setattr(sys, "stderr", stream)
-        assert list(_with_progress(paths)) == paths
-        assert stream.getvalue() == ""
-    monkeypatch.setattr(sys, "stderr", None)
-    assert list(_with_progress(["a", "b"])) == ["a", "b"]
 
 
 # ---- Markdown and SARIF ----

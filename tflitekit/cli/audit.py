@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from .common import add_json, blocks, write_pictures, write_text
-
-if TYPE_CHECKING:
-    from ..quant.rules.model import Runtime
-    from ..reports.requirement import Requirement
+from .many import add_models, run_many, single
 
 # As in the rules and findings, which are not imported for --help.
 RUNTIMES = ("reference", "optimized", "xnnpack", "tflm", "edgetpu")
@@ -21,7 +18,7 @@ STDOUT = "-"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", nargs="+", help="a .tflite file; of several a summary is printed")
+    add_models(parser)
     parser.add_argument("--runtime", choices=RUNTIMES, help="give severities for this runtime; without it, the worst of all")
     parser.add_argument(
         "--require", metavar="SCHEME[,io=TYPE]...",
@@ -45,69 +42,26 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.json + arguments.markdown + (arguments.sarif == STDOUT) > 1:
         raise EditError("only one of --json, --markdown and --sarif - can be printed")
-    required = None
+    options = {"runtime": arguments.runtime, "require": arguments.require, "weights": arguments.weights}
     if arguments.require is not None:
         from ..reports.requirement import parse_requirement
 
-        required = parse_requirement(arguments.require)
-    models, unreadable = _audit_all(arguments.model, _runtime(arguments.runtime), required, arguments.weights)
-    facts = audits_facts(models, unreadable, arguments.runtime)
-    _put(facts, arguments)
-    return 3 if unreadable else int(_fails(models, arguments.fail_on))
+        parse_requirement(arguments.require)  # before any file is read
+    from ..per_file import audit_file
+
+    path = single(arguments)
+    if path is not None:
+        models, lost = [audit_file(path, **options)], False
+        _put(audits_facts(models, [], arguments.runtime), arguments, one=True)
+    else:
+        def show(found: list[dict[str, Any]], unreadable: list[dict[str, Any]]) -> None:
+            _put(audits_facts(found, unreadable, arguments.runtime), arguments, one=False)
+
+        models, lost = run_many(arguments, audit_file, show, **options)
+    return 3 if lost else int(_fails(models, arguments.fail_on))
 
 
-def _runtime(name: str | None) -> Runtime | None:
-    if name is None:
-        return None
-    from ..quant.rules import Runtime
-
-    return Runtime[name.upper()]
-
-
-def _audit_all(
-    paths: Sequence[str], runtime: Runtime | None, required: Requirement | None, weights: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The facts of every file, and the path and message of those that cannot be read. A single one that cannot is an exception, as elsewhere."""
-    from .._audit import audit
-    from ..errors import TFLiteKitError
-    from ..flat.codec import read
-    from ..reports.facts_audit import audit_facts
-    from .main import print_error
-
-    models, unreadable = [], []
-    for path in _with_progress(paths):
-        try:
-            model = read(path)
-        except TFLiteKitError as error:
-            if len(paths) == 1:
-                raise
-            print_error(str(error))
-            unreadable.append({"path": path, "message": str(error)})
-            continue
-        models.append(audit_facts(model, audit(model, runtime=runtime, weights=weights), runtime, required))
-    return models, unreadable
-
-
-def _with_progress(paths: Sequence[str]) -> Iterator[str]:
-    """The paths, with a progress bar on stderr if that is a terminal and there are several."""
-    if len(paths) < 2 or sys.stderr is None or not sys.stderr.isatty():
-        yield from paths
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from ..reports.escape import escape
-    from ..reports.render import console
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
-    with Progress(*columns, console=console(sys.stderr), transient=True) as progress:
-        task = progress.add_task("audit", total=len(paths), name="")
-        for path in paths:
-            progress.update(task, name=escape(path))
-            yield path
-            progress.advance(task)
-
-
-def _put(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
+def _put(facts: dict[str, Any], arguments: argparse.Namespace, *, one: bool) -> None:
     """Print the report in the form that was asked for, and write the SARIF log."""
     from ..reports.to_json import to_json
 
@@ -123,14 +77,14 @@ def _put(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.json:
         sys.stdout.write(to_json(facts) + "\n")
     else:
-        _put_report(facts, arguments)
+        _put_report(facts, arguments, one=one)
 
 
-def _put_report(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
+def _put_report(facts: dict[str, Any], arguments: argparse.Namespace, *, one: bool) -> None:
     from ..reports.audit import audit_report
     from ..reports.audit_many import audits_report
 
-    report = audit_report(facts["models"][0], blocks()) if len(arguments.model) == 1 else audits_report(facts)
+    report = audit_report(facts["models"][0], blocks()) if one else audits_report(facts)
     write_pictures(report, arguments)
     if arguments.markdown:
         from ..reports.to_markdown import to_markdown

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .common import add_json, add_model, add_subgraph, blocks, put
+from .common import add_json, add_subgraph, blocks, put
+from .many import add_models, run_many, single, table_of
 
 if TYPE_CHECKING:
     from ..graph import Model
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_model(parser)
+    add_models(parser)
     parser.add_argument("--name", metavar="PATTERN", help="only names that contain PATTERN, or match it as a shell pattern")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quantized", action="store_true", help="only quantized tensors")
@@ -34,29 +35,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser,
         "file, total, subgraphs, tensors; of a tensor: subgraph, index, name, type, shape, "
         "shape_signature, bytes, stored_bytes, constant, variable, sparse, external, buffer, quantized, quantization; of that: "
-        "kind, scale, zero_point, quantized_dimension, min, max, details; with --histogram also holds: problem, values, scales",
+        "kind, scale, zero_point, quantized_dimension, min, max, details; with --histogram also holds: problem, values, scales; of "
+        "several files: models (each of these), unreadable (each: path, message)",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a table of tensors."""
+    """Print a table of tensors, or a row for each of several files; 3 if one cannot be read."""
+    only = {
+        "name": arguments.name,
+        "quantized": True if arguments.quantized else None,
+        "float_type": True if arguments.float else None,
+        "constant": True if arguments.constant else False if arguments.activation else None,
+        "subgraph": arguments.subgraph,
+    }
+    path = single(arguments)
+    if path is None:
+        return _many(arguments, only)
     from ..flat.codec import read
     from ..reports.facts_tensors import TensorFilter, tensors_facts
     from ..reports.tensors import tensors_report
 
-    only = TensorFilter(
-        name=arguments.name,
-        quantized=True if arguments.quantized else None,
-        float_type=True if arguments.float else None,
-        constant=True if arguments.constant else False if arguments.activation else None,
-        subgraph=arguments.subgraph,
-    )
-    model = read(arguments.model)
-    facts = tensors_facts(model, only, arguments.sort, arguments.histogram)
+    model = read(path)
+    facts = tensors_facts(model, TensorFilter(**only), arguments.sort, arguments.histogram)
     if arguments.export:
-        _export(model, only, arguments.export)
+        _export(model, TensorFilter(**only), arguments.export)
     put(facts, arguments, lambda: tensors_report(facts, arguments.channels, arguments.exact, blocks()))
     return 0
+
+
+def _many(arguments: argparse.Namespace, only: dict[str, Any]) -> int:
+    from ..errors import EditError
+    from ..per_file import tensors_file
+    from ..reports.many import tensors_many_report
+
+    if arguments.export:
+        raise EditError("--export takes a single model")
+    options = {"only": only, "sort": arguments.sort, "histogram": arguments.histogram}
+    return 3 if run_many(arguments, tensors_file, table_of(arguments, tensors_many_report), **options)[1] else 0
 
 
 def _export(model: Model, only: TensorFilter, name: str) -> None:

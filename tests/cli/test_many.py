@@ -1,0 +1,127 @@
+"""One report for many files: folders, patterns, processes, errors that are collected, JSON lines, progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tflitekit as tk
+from tflitekit import per_file
+from tflitekit.cli import many
+from tflitekit.cli.main import main
+from tflitekit.errors import CorruptError, InputError
+
+from ..reports.models import small
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.tflite", "a.tflite", "sub/c.tflite", "sub/d[1].tflite"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        tk.write(small(), path)
+    (tmp_path / "models" / "notes.txt").write_text("no model")
+    return tmp_path / "models"
+
+
+def test_folders_and_patterns_are_expanded_once_each(folder: Path) -> None:
+    names = [str(folder / name) for name in ("a.tflite", "b.tflite", "sub/c.tflite", "sub/d[1].tflite")]
+    assert many.expand([str(folder)]) == names
+    assert many.expand([names[1], str(folder)]) == [names[1], names[0], *names[2:]]
+    assert many.expand([str(folder / "**" / "c.*")]) == [names[2]]
+    assert many.expand([names[3]]) == [names[3]]  # the name of a file, though it looks like a pattern
+    for nothing in (folder / "*.onnx", folder.parent / "empty"):
+        (folder.parent / "empty").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=r"no \.tflite files there"):
+            many.expand([str(nothing)])
+
+
+@pytest.mark.parametrize("command", ["summary", "tensors", "audit"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_one_row_a_file_a_total_and_errors_that_do_not_end_it(
+    command: str, jobs: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    (folder / "z.tflite").write_bytes(b"<html>")
+    assert main([command, str(folder), "--jobs", jobs]) == 3
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines() if ".tflite" in line][:4] == ["a.tflite", "b.tflite", "c.tflite", "d[1].tflite"]
+    assert "1 unreadable" in out.splitlines()[0] and "z.tflite" in out
+    assert err.count("\n") == 1 and "z.tflite" in err
+    (folder / "z.tflite").unlink()
+    assert main([command, str(folder), "--jobs", jobs]) == 0
+
+
+@pytest.mark.parametrize("command", ["summary", "tensors", "audit"])
+def test_json_lines_are_what_a_single_file_gives(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "0.tflite").write_bytes(b"{}")
+    assert main([command, str(folder), "--jsonl"]) == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["path"].endswith("0.tflite") and "error" in lines[0]
+    main([command, str(folder / "a.tflite"), "--json"])
+    one = json.loads(capsys.readouterr().out)
+    assert lines[1] == (one["models"][0] if command == "audit" else one)
+
+
+def test_a_single_file_in_a_folder_is_still_a_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", str(folder / "sub" / "c*")]) == 0
+    assert capsys.readouterr().out.startswith("1 file")
+
+
+def test_the_functions_can_be_pickled_and_their_errors_too(folder: Path) -> None:
+    for function in (per_file.summary_file, per_file.tensors_file, per_file.audit_file):
+        assert pickle.loads(pickle.dumps(function))(str(folder / "a.tflite"))["file"]["name"] == "a.tflite"
+    made = CorruptError("too short", 4, "buffers")
+    made.args = (f"m.tflite: {made}",)
+    error = pickle.loads(pickle.dumps(made))
+    assert (str(error), error.offset, error.where) == ("m.tflite: damaged at byte 4 (buffers): too short", 4, "buffers")
+
+
+def _dies(path: str) -> dict[str, Any]:
+    if path == "b":
+        os._exit(9)
+    return {"file": path}
+
+
+def test_a_process_that_dies_is_reported() -> None:
+    found = list(many.results(["a", "b"], _dies, 2))
+    assert found[1].facts is None and "died" in found[1].message
+
+
+def test_more_files_are_spread_over_processes(folder: Path) -> None:
+    paths = [str(folder / "a.tflite")] * 9
+    serial, parallel = (list(many.results(paths, per_file.summary_file, jobs)) for jobs in (1, 3))
+    assert serial == parallel and len(serial) == 9
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    found = [many.Result("a", {}), many.Result("b\x1b[2J", {})]
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(many.progress(iter(found), 2)) == found
+    assert "2/2" in terminal.getvalue()
+    assert r"b\x1b[2J" in terminal.getvalue() and "b\x1b[2J" not in terminal.getvalue()
+    for results, stream in ((found[:1], Terminal()), (found, io.StringIO())):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(many.progress(iter(results), len(results))) == results
+        assert stream.getvalue() == ""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(many.progress(iter(found), 2)) == found
+
+
+def test_jobs_are_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", str(folder), "--jobs", "0"]) == 2
+    assert "--jobs" in capsys.readouterr().err

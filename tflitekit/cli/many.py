@@ -1,0 +1,166 @@
+"""One report for many files: folders and patterns, a pool of processes, a progress bar, errors that are collected, JSON lines."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .common import put
+
+if TYPE_CHECKING:
+    from ..reports.report import Report
+
+PATTERN = frozenset("*?[")
+SUFFIX = ".tflite"
+Facts = dict[str, Any]
+
+
+class Result(NamedTuple):
+    """What came of one file: the facts, or why there are none."""
+
+    path: str
+    facts: Facts | None
+    message: str = ""
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """The argument for one or more model files, and how many are worked on at once."""
+    parser.add_argument("model", metavar="MODEL", nargs="+", help="a .tflite file, a folder of them, or a pattern such as 'models/**/*.tflite'")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="of several files, work on N at once (default: as many as there are processors)")
+    parser.add_argument("--jsonl", action="store_true", help="print one line of JSON for each file, as soon as it is done")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return value
+
+
+def single(arguments: argparse.Namespace) -> str | None:
+    """The file, if a single one was named and no JSON lines are wanted: it gets the full report, and an error ends the command."""
+    names = arguments.model
+    if len(names) != 1 or arguments.jsonl or os.path.isdir(names[0]) or (PATTERN & set(names[0]) and not os.path.exists(names[0])):
+        return None
+    return str(names[0])
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """The files that are meant: those named, those below folders, those that match; each once. InputError where there is nothing."""
+    from ..errors import InputError
+
+    found: dict[str, None] = {}
+    for name in names:
+        if os.path.isdir(name):
+            hits = sorted(glob.glob(os.path.join(glob.escape(name), "**", f"*{SUFFIX}"), recursive=True))
+        elif PATTERN & set(name) and not os.path.exists(name):
+            hits = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
+        else:
+            hits = [name]
+        if not hits:
+            raise InputError(f"{name}: no {SUFFIX} files there")
+        found |= dict.fromkeys(hits)
+    return list(found)
+
+
+def call(function: Callable[[str], Facts], path: str) -> Result:
+    """The result for one file; what cannot be read is a result too."""
+    from ..errors import TFLiteKitError
+
+    try:
+        return Result(path, function(path))
+    except TFLiteKitError as error:
+        return Result(path, None, str(error))
+    except (OSError, MemoryError, RecursionError) as error:
+        return Result(path, None, f"{path}: {error or type(error).__name__}")
+
+
+def results(paths: Sequence[str], function: Callable[[str], Facts], jobs: int | None) -> Iterator[Result]:
+    """The results in the order of the paths. With more than one job the files are spread over processes; those are not started for a few files."""
+    count = min(jobs or os.cpu_count() or 1, len(paths))
+    if count < 2 or (jobs is None and len(paths) < 8):
+        yield from (call(function, path) for path in paths)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    # A forked child has what is imported here; elsewhere children import it themselves.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        futures = [pool.submit(call, function, path) for path in paths]
+        for path, future in zip(paths, futures, strict=True):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Result(path, None, f"{path}: the process that worked on it died")
+
+
+def run_many(
+    arguments: argparse.Namespace, function: Callable[..., Facts], show: Callable[[list[Facts], list[Facts]], None], **options: Any
+) -> tuple[list[Facts], bool]:
+    """Work on all files and show one report of them, or JSON lines; returns the facts, and whether a file could not be read."""
+    import importlib
+
+    from .main import print_error
+
+    importlib.import_module("tflitekit.flat.codec")  # before processes are forked
+    paths = expand(arguments.model)
+    found: list[Facts] = []
+    unreadable: list[Facts] = []
+    for result in progress(results(paths, partial(function, **options), arguments.jobs), len(paths)):
+        if arguments.jsonl:
+            _line(result)
+        if result.facts is None:
+            unreadable.append({"path": result.path, "message": result.message})
+            if not arguments.jsonl:
+                print_error(result.message)
+        else:
+            found.append(result.facts)
+    if not arguments.jsonl:
+        show(found, unreadable)
+    return found, bool(unreadable)
+
+
+def table_of(arguments: argparse.Namespace, report: Callable[[Facts], Report]) -> Callable[[list[Facts], list[Facts]], None]:
+    """What shows a report with one row for each file."""
+
+    def show(found: list[Facts], unreadable: list[Facts]) -> None:
+        from ..reports.many import files_facts
+
+        facts = files_facts(found, unreadable)
+        put(facts, arguments, lambda: report(facts))
+
+    return show
+
+
+def _line(result: Result) -> None:
+    import json
+
+    facts = result.facts if result.facts is not None else {"path": result.path, "error": result.message}
+    sys.stdout.write(json.dumps(facts, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def progress(found: Iterator[Result], total: int) -> Iterator[Result]:
+    """The results, with a progress bar on stderr if that is a terminal and there are several."""
+    if total < 2 or sys.stderr is None or not sys.stderr.isatty():
+        yield from found
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..reports.escape import escape
+    from ..reports.render import console
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
+    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
+        task = bar.add_task("files", total=total, name="")
+        for result in found:
+            bar.update(task, advance=1, name=escape(os.path.basename(result.path)))
+            yield result

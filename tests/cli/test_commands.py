@@ -133,7 +133,7 @@ def test_rebuild_that_would_lose_something_exits_4(model: Path, tmp_path: Path, 
     ("arguments", "code", "message"),
     [
         (["summary", "missing\x1b.tflite"], 3, r"missing\x1b.tflite"),
-        (["tensors", "."], 3, "directory"),
+        (["verify", "."], 3, "directory"),
         (["sumary", "x"], 2, "Did you mean: tflitekit summary"),
         (["nothing-like-it"], 2, "Commands: summary, "),
         (["summary"], 2, "MODEL"),

@@ -87,14 +87,14 @@ class RuntimeCheckError(TFLiteKitError):
     """A check in the runtime could not be made or failed.
 
     `status`: "missing" (no interpreter is installed), "refused", "memory", "timeout", the name of the signal that ended the interpreter's process
-    ("SIGSEGV"), or "differs".
+    ("SIGSEGV"), or "differs". `subject` is the name of the model that could not be run, if it is about one.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, status: str = "differs") -> None:
+    def __init__(self, message: str, status: str = "differs", subject: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.subject = status, subject
 
 
 class RecoveryWarning(UserWarning):

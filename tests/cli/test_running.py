@@ -201,11 +201,15 @@ def test_a_check_that_passes_is_reported(files: dict[str, Path], tmp_path: Path,
 
 
 @needs_runtime
-def test_a_result_that_crashes_is_not_written(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_does_not_run_before_has_no_check(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(tmp_path.iterdir())
     edit = ["set-quantization", files["crash"], "--tensor", "x", "--scale", "1/4", "--keep", "codes", "--check", "--check-random", 1]
     code, _, err = call(capsys, *edit)
     assert code == 5 and "the model before: the runtime crashed (SIGSEGV)" in err
+    assert "nothing to compare with; the model after: the runtime crashed" in err
+    edit[3:6] = ["y", "--scale", "1/4"]
+    code, _, err = call(capsys, *edit)
+    assert code == 5 and "nothing to compare with; the model after does run: to have it, leave --check out. Nothing was written" in err
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -85,9 +85,26 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
         facts = compare_facts(compare(sides[0], sides[1], **options))
     except EditError as error:
         raise RuntimeCheckError(f"the check cannot be made: {error}", "refused") from None
+    except RuntimeCheckError as error:
+        if error.subject != sides[0].name:
+            raise
+        why = f"{error}. So there is nothing to compare with; {_fate(sides[1], options)}. Nothing was written"
+        raise RuntimeCheckError(why, error.status) from None
     if not facts["within"]:
         raise RuntimeCheckError(f"the check failed, tolerance {facts['tolerance']}: {worst(facts)}. Nothing was written")
     return facts
+
+
+def _fate(after: Subject, options: dict[str, Any]) -> str:
+    """Whether the changed model runs, where the one before does not."""
+    from ..errors import RuntimeCheckError
+    from ..runtime import run
+
+    try:
+        run(after, **{name: value for name, value in options.items() if name != "tolerance"})
+    except RuntimeCheckError as error:
+        return str(error)
+    return f"{after.name} does run: to have it, leave --check out"
 
 
 def comparison_options(arguments: argparse.Namespace, *tested: Subject) -> dict[str, Any]:

@@ -129,20 +129,20 @@ class Process:
     def _said_no(self, doing: str, header: dict[str, Any]) -> RuntimeCheckError:
         message = header["message"].strip()
         if header["status"] == "memory" or any(words in message for words in NO_MEMORY):
-            return RuntimeCheckError(f"{self.name}: out of memory while {doing}{self._limit()}: {message}", "memory")
+            return RuntimeCheckError(f"{self.name}: out of memory while {doing}{self._limit()}: {message}", "memory", self.name)
         said = f": {message}" if message else f" without a word{self._limit()}"
-        return RuntimeCheckError(f"{self.name}: the runtime refused it while {doing}{said}", "refused")
+        return RuntimeCheckError(f"{self.name}: the runtime refused it while {doing}{said}", "refused", self.name)
 
     def _ended(self, doing: str, late: bool) -> RuntimeCheckError:
         """The error for a child that is gone."""
         code = self._child.wait()
         if late:
-            return RuntimeCheckError(f"{self.name}: no answer within {self.limits.timeout:g} s while {doing}; it was stopped", "timeout")
+            return RuntimeCheckError(f"{self.name}: no answer within {self.limits.timeout:g} s while {doing}; it was stopped", "timeout", self.name)
         status = f"exit code {code}"
         if code < 0:
             with contextlib.suppress(ValueError):
                 status = signal.Signals(-code).name
-        return RuntimeCheckError(f"{self.name}: the runtime crashed ({status}) while {doing}{self._limit()}{self._last_words()}", status)
+        return RuntimeCheckError(f"{self.name}: the runtime crashed ({status}) while {doing}{self._limit()}{self._last_words()}", status, self.name)
 
     def _limit(self) -> str:
         return "" if self.limits.memory is None else f", with memory limited to {self.limits.memory} MiB"

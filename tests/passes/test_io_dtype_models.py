@@ -31,18 +31,9 @@ ONE_WAY = {"tflm_keyword_scrambled"}
 needs_runtime = pytest.mark.skipif(not runtime.available(), reason="the extra `runtime` is not installed")
 
 
-def quantized_paths() -> list[Path]:
-    """The models that run and have codes at the interface, or a boundary operator there."""
-    runnable = {e["name"] for e in json.loads((MODELS / "manifest.json").read_text()) if e["runnable"] == "yes"} if MODELS.is_dir() else set()
-    found = []
-    for path in VALID_PATHS:
-        if path.name in runnable:
-            try:
-                tk.run(tk.read(path), SetIoDtype(inputs="uint8", outputs="int16"))
-            except tk.RefusedError:
-                continue
-            found.append(path)
-    return found
+def runnable() -> set[str]:
+    """The names of the files that LiteRT runs."""
+    return {entry["name"] for entry in json.loads((MODELS / "manifest.json").read_text()) if entry["runnable"] == "yes"}
 
 
 @needs_runtime
@@ -71,15 +62,15 @@ def test_the_inputs_vary_the_outputs(models: Path, name: str) -> None:
 
 @pytest.mark.slow
 @needs_runtime
-def test_every_quantized_model_computes_the_same_in_every_combination_of_types(models: Path) -> None:
+def test_every_combination_of_types_computes_the_same(model_path: Path) -> None:
+    if model_path.name not in runnable():
+        pytest.skip("LiteRT does not run this model")
     tally = Tally()
-    paths = quantized_paths()
-    for path in paths:
-        sweep(path.stem, tk.read(path), ALL, tally)
+    sweep(model_path.stem, tk.read(model_path), ALL, tally)
     assert tally.faults == []
-    assert len(tally.models) == len(paths) >= 50
-    assert tally.combinations >= 1000
-    assert set(tally.one_way) == ONE_WAY
+    assert tally.skipped == 0
+    assert tally.combinations or tally.refused
+    assert tally.restored == tally.combinations or model_path.stem in ONE_WAY
 
 
 def test_every_model_keeps_names_places_signatures_and_what_is_called(models: Path) -> None:
@@ -123,9 +114,9 @@ def main() -> None:
     """Print the figures of the whole sweep."""
     tally = Tally()
     paths = [Path(text) for text in sys.argv[1:]] or VALID_PATHS
-    runnable = {e["name"] for e in json.loads((MODELS / "manifest.json").read_text()) if e["runnable"] == "yes"}
+    names = runnable()
     for path in paths:
-        if path.name in runnable:
+        if path.name in names:
             sweep(path.stem, tk.read(path), ALL, tally)
     print(f"{len(tally.models)} models, {tally.combinations} combinations, {tally.restored} also back, {tally.runs} comparisons, ", end="")
     print(f"{tally.skipped} of them where the original does not run, {len(tally.faults)} faults; no way back: {tally.one_way}")

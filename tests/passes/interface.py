@@ -14,7 +14,7 @@ from tests.runtime import DEFAULT, REFERENCE, Job, Outcome, pool
 from tflitekit._copy import copied
 from tflitekit.graph import Model, SignatureDef, SubGraph, Tensor, TensorMap
 from tflitekit.passes import SetIoDtype
-from tflitekit.passes.io_dtype import entries
+from tflitekit.passes.interface import entries
 from tflitekit.quant.affine import Affine
 from tflitekit.types import numpy_dtype
 

@@ -17,7 +17,7 @@ from tests import runtime
 from tests.conftest import MODELS, VALID_PATHS
 from tests.passes.interface import TYPES, Tally, alive, calls, paired_inputs, sweep
 from tflitekit.passes import SetIoDtype
-from tflitekit.passes.io_dtype import callers
+from tflitekit.passes.interface import callers
 
 CHOICES = ("", *TYPES)
 ALL = [(inputs, outputs) for inputs in CHOICES for outputs in CHOICES if inputs or outputs]

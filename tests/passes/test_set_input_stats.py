@@ -373,10 +373,10 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         parse_spec(f"set-input-stats{{mode=feed-raw,mean='{text}',std=1}}")
 
 
-@pytest.mark.parametrize("name", ["z", "second", "0:1"])
+@pytest.mark.parametrize("name", ["z", "second", "s:second", "1", "0:1"])
 def test_inputs_have_several_names(name: str) -> None:
     model = two_inputs()
-    with pytest.raises(tk.EditError, match=r"which input.*'x', 'z'"):
+    with pytest.raises(tk.EditError, match=r"which input.*'x' \(0:0\), 'z' \(0:1\)"):
         reinterpret(model)
     g = model.subgraphs[0]
     model.signature_defs.append(tk.SignatureDef(signature_key="s", subgraph=g, inputs={"second": g.tensors[1]}))

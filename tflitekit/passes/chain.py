@@ -16,7 +16,8 @@ from ..graph import Model, Operator, Tensor
 from ..quant.affine import Affine
 from ..quant.rules import OpRule, Role, SameParameters, Sharing, operand, rule_for
 from .bias import product
-from .input_stats import called_subgraphs, stored_affine
+from .input_stats import stored_affine
+from .interface import callers
 
 TWINS = {(TensorType.UINT8, TensorType.INT8), (TensorType.INT8, TensorType.UINT8)}
 Variable = tuple[bytes, bytes]
@@ -37,7 +38,7 @@ class Chain:
 
     def __init__(self, model: Model, roots: dict[Tensor, Affine]) -> None:
         self.model, self.roots = model, roots
-        self.called = called_subgraphs(model)
+        self.called = callers(model)
         self.owners = {operator: subgraph for subgraph in model.subgraphs for operator in subgraph.operators}
         self.consumers = {subgraph: subgraph.consumers() for subgraph in model.subgraphs}
         self.variables = _Variables(model)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from .._base import Dangling
 from .._schema import TensorType
 from ..errors import EditError, RefusedError
-from ..graph import Model, Operator, OperatorCode, SignatureDef, SubGraph, Tensor
+from ..graph import Model, Operator, OperatorCode, SubGraph, Tensor
 from ..quant import affine
 from ..quant.affine import Affine, Derived
-from ..types import text
 from .base import Notes
-from .surgery import drop_control_dependencies, place, raise_min_runtime, references
+from .interface import callers, ends, matching
+from .surgery import drop_control_dependencies, place, raise_min_runtime
 
 if TYPE_CHECKING:
     from .set_input_stats import SetInputStats
@@ -22,48 +20,19 @@ if TYPE_CHECKING:
 CODES = (TensorType.UINT8, TensorType.INT8, TensorType.INT16)
 
 
-def called_subgraphs(model: Model) -> dict[SubGraph, str]:
-    """The subgraphs that operators run, with the name of such an operator: their inputs and outputs are tied to those of the operator."""
-    found: dict[SubGraph, str] = {}
-    owners = {options: operator for operator in model.operators() if (options := operator.options) is not None}
-    for table, _, _, target in references(model):
-        if isinstance(target, SubGraph) and not isinstance(table, SignatureDef):
-            owner = owners.get(table)
-            found.setdefault(target, owner.op_name if isinstance(owner, Operator) else type(table).__name__)
-    return found
-
-
-def entry_inputs(model: Model) -> dict[Tensor, SubGraph]:
-    """The inputs of subgraph 0 and of the subgraphs of signatures."""
-    subgraphs = dict.fromkeys([*model.subgraphs[:1], *(s.subgraph for s in model.signature_defs if s.subgraph in model.subgraphs)])
-    return {tensor: g for g in subgraphs if g is not None for tensor in g.inputs if tensor is not None and not isinstance(tensor, Dangling)}
-
-
 def chosen_input(model: Model, name: str, fits: Callable[[Tensor], bool], what: str) -> tuple[SubGraph, Tensor]:
     """The input that is meant, with its subgraph: the named one, else the only one that fits; EditError or RefusedError if there is no such one."""
-    inputs = entry_inputs(model)
-    if name:
-        aliases = [(text(e.name), e.tensor) for s in model.signature_defs for e in s.inputs if e.tensor in inputs]
-        places = {f"{place(model.subgraphs, g)}:{place(g.tensors, t)}": t for t, g in inputs.items()}
-        found = dict.fromkeys([t for t in inputs if t.name_str == name] or [t for alias, t in aliases if alias == name and t is not None])
-        found = found or dict.fromkeys(t for where, t in places.items() if where == name)
-        if not found:
-            known = list(dict.fromkeys([t.name_str for t in inputs] + [alias for alias, _ in aliases]))
-            near = get_close_matches(name, known, 1)
-            raise EditError(f"no input is named {name!r}" + (f"; did you mean {near[0]!r}?" if near else f". Inputs: {', '.join(map(repr, known))}"))
-        if len(found) > 1:
-            ways = [where for where, t in places.items() if t in found]
-            raise EditError(f"{len(found)} inputs are named {name!r}; give SUBGRAPH:INDEX instead, one of {', '.join(ways)}")
-    else:
-        found = dict.fromkeys(t for t in inputs if fits(t))
-        if len(found) > 1:
-            raise EditError(f"which input? Give --input with one of {', '.join(repr(t.name_str) for t in found)}, or SUBGRAPH:INDEX")
-        if not found:
-            listed = ", ".join(f"{t.name_str!r} ({t.type.name})" for t in inputs) or "none"
-            raise RefusedError(f"no input of this model {what}. Inputs: {listed}")
-    tensor = next(iter(found))
-    subgraph = inputs[tensor]
-    caller = called_subgraphs(model).get(subgraph)
+    inputs = ends(model, "inputs")
+    found = matching(model, "inputs", name, inputs, "--input") if name else [tensor for tensor in inputs if fits(tensor)]
+    if not found:
+        listed = ", ".join(f"{t.name_str!r} ({t.type.name})" for t in inputs) or "none"
+        raise RefusedError(f"no input of this model {what}. Inputs: {listed}")
+    if len(set(found)) > 1:
+        ways = ", ".join(f"{t.name_str!r} ({place(model.subgraphs, inputs[t][0])}:{inputs[t][1]})" for t in dict.fromkeys(found))
+        raise EditError(f"which input? Give --input with the name or the position of one of {ways}")
+    tensor = found[0]
+    subgraph = inputs[tensor][0]
+    caller = callers(model).get(subgraph)
     if caller is not None:
         raise RefusedError(f"input {tensor.name_str!r} belongs to a subgraph that {caller} runs too: what it is fed there would be misread")
     return subgraph, tensor

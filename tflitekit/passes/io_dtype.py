@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from .._base import Dangling
 from .._schema import TensorType
 from ..errors import EditError, RefusedError, TFLiteKitError
 from ..flat.metadata import read_metadata, write_metadata
-from ..graph import Model, OperatorCode, SignatureDef, SubGraph, Tensor
+from ..graph import Model, OperatorCode, SubGraph, Tensor
 from ..quant.affine import Affine, code_range
 from .base import Notes
+from .interface import callers, ends, matching
 from .io_dtype_codes import FLOAT, INTERFACE, codes_of
 from .io_dtype_edit import INPUTS, OUTPUTS, Inputs, Interface, Outputs
 from .set_io_dtype import parse_types
-from .surgery import drop_control_dependencies, pinned, raise_min_runtime, references, remove_unused, remove_unused_codes
+from .surgery import drop_control_dependencies, pinned, raise_min_runtime, remove_unused, remove_unused_codes
 
 if TYPE_CHECKING:
     from .set_io_dtype import SetIoDtype
@@ -60,71 +58,19 @@ def set_types(options: SetIoDtype, model: Model, notes: Notes) -> None:
 # ---- which are meant ----
 
 
-def entries(model: Model) -> list[SubGraph]:
-    """The subgraphs that callers run: the first one, and those of signatures."""
-    found = [*model.subgraphs[:1], *(signature.subgraph for signature in model.signature_defs)]
-    return [subgraph for subgraph in dict.fromkeys(found) if subgraph is not None and not isinstance(subgraph, Dangling)]
-
-
 def select(model: Model, side: str, text: str) -> list[Wanted]:
     """The inputs or outputs that a text of types means, each once. EditError for names that match nothing, and for two types of one tensor."""
     chosen: dict[Tensor, Wanted] = {}
-    everyone = {tensor: (g, i) for g in entries(model) for tensor, i in _listed(g, side)}
+    everyone = ends(model, side)
     for name, type_name in sorted(parse_types(text, f"--{side}"), key=lambda pair: not pair[0]):
         type_ = TensorType[type_name.upper()]
-        for tensor in _matching(model, side, name, everyone) if name else everyone:
+        for tensor in matching(model, side, name, everyone, f"--{side}") if name else everyone:
             other = chosen.get(tensor)
             if other is None:
                 chosen[tensor] = Wanted(*(everyone[tensor][0], side, everyone[tensor][1]), type=type_, named=bool(name))
             elif name and other.type != type_:
                 raise EditError(f"--{side}: {tensor.name_str!r} is to be {other.type.name} and {type_.name}")
     return sorted(chosen.values(), key=lambda one: (model.subgraphs.index(one.subgraph), one.position))
-
-
-def _listed(subgraph: SubGraph, side: str) -> Iterator[tuple[Tensor, int]]:
-    """The inputs or outputs of a subgraph, each once, with their positions."""
-    seen: set[Tensor] = set()
-    for position, tensor in enumerate(getattr(subgraph, side)):
-        if tensor is not None and not isinstance(tensor, Dangling) and tensor not in seen:
-            seen.add(tensor)
-            yield tensor, position
-
-
-def _matching(model: Model, side: str, name: str, everyone: dict[Tensor, tuple[SubGraph, int]]) -> list[Tensor]:
-    """The tensors that a name means: a tensor's own, that of a signature, KEY:NAME, a position (0, or SUBGRAPH:0), or a pattern of tensor names."""
-    shown = [(signature, entry.name, entry.tensor) for signature in model.signature_defs for entry in getattr(signature, side)]
-    positions = {f"{n}:{i}": tensor for n, g in enumerate(model.subgraphs) for i, tensor in enumerate(getattr(g, side))}
-    attempts = (
-        [tensor for tensor in everyone if tensor.name_str == name],
-        [tensor for _, label, tensor in shown if _text(label) == name],
-        [tensor for signature, label, tensor in shown if f"{_text(signature.signature_key)}:{_text(label)}" == name],
-        [positions[key] for key in (name, f"0:{name}") if key in positions],
-        [tensor for tensor in everyone if fnmatchcase(tensor.name_str, name)],
-    )
-    for attempt in attempts:
-        found = [tensor for tensor in attempt if tensor in everyone]
-        if found:
-            return found
-    from difflib import get_close_matches
-
-    known = [tensor.name_str for tensor in everyone] + [_text(label) for _, label, _ in shown]
-    near = get_close_matches(name, known, 1)
-    raise EditError(f"--{side}: no {side[:-1]} is named {name!r}" + (f"; did you mean {near[0]!r}?" if near else ". `io` lists them"))
-
-
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode("utf-8", "backslashreplace")
-
-
-def callers(model: Model) -> dict[SubGraph, str]:
-    """The subgraphs that operators call, each with one of the operators in words."""
-    found: dict[SubGraph, str] = {}
-    names = {operator.options: f"{operator.op_name} (subgraphs[{n}].operators[{i}])"
-             for n, g in enumerate(model.subgraphs) for i, operator in enumerate(g.operators) if operator.options is not None}  # fmt: skip
-    for table, _, _, target in references(model):
-        if isinstance(target, SubGraph) and not isinstance(table, SignatureDef):
-            found.setdefault(target, names.get(table, "an operator"))
-    return found
 
 
 # ---- changing them ----

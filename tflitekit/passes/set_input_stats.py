@@ -59,7 +59,8 @@ class SetInputStats(Pass):
         "", "reinterpret (the file's claim was wrong) or feed-raw (the file is right, the caller feeds raw bytes)", choices=(REINTERPRET, FEED_RAW)
     )
     input: str = option(
-        "", "the input, by the name of its tensor or in its signature, or as SUBGRAPH:INDEX; needed where several could be meant", metavar="NAME"
+        "", "the input: the name of its tensor or in its signature, or its position (0, or SUBGRAPH:0); needed where several could be meant",
+        metavar="NAME",
     )
     mean: float | tuple[float, ...] | None = option(
         None, "the code that stands for 0; one for each channel, with commas, where floats compute it", metavar="M", parse=_numbers

@@ -233,7 +233,7 @@ def _weighted(operator: Operator) -> Iterator[str]:
         if tensor.type.name not in forms.get(data.type, "").split():
             yield f"weights {position} of a type that there is a kernel for"
         stored = _parameters(tensor)
-        if tensor.type in QUANTIZED and stored is None and tensor.quantization is None:
+        if tensor.type in QUANTIZED and stored is None and (tensor.quantization is None or tensor.quantization.details is None):
             yield f"weights {position} have parameters"
         if stored is None or not tensor.is_constant:
             continue
@@ -261,6 +261,9 @@ def _biased(operator: Operator, data: Tensor) -> Iterator[str]:
             yield f"bias {position} of the type that is read"
         weights = operator.inputs[position - 11 if "LSTM" in name and position < 16 else 1]
         stored, first, second = _parameters(tensor), _parameters(data), _parameters(weights)
+        compared = data.type == U8 or (name == "FULLY_CONNECTED" and data.type != FLOAT and second is not None and len(second[0]) == 1)
+        if stored is None and compared and tensor.type.name == "INT32":
+            yield f"bias {position} has the scale of input times weights"
         if stored is None or data.type == FLOAT:
             continue
         if any(stored[1]):

@@ -117,6 +117,7 @@ def disagreements(chosen: list[Case]) -> list[str]:
         inputs = tuple(None if t is None else t.type for t in operator.inputs)
         outputs = tuple(None if t is None else t.type for t in operator.outputs)
         found = mismatches(case.operator, inputs, outputs, bool(case.weights and case.weights[1]), case.activation != "FLOAT32")
+        found = tuple(m for m in found if m.option not in RECIPES[case.operator].options)
         for runtime in LITERT:
             outcome, refused = next(outcomes), any(m.reaction(runtime).behaviour == Behaviour.REFUSES for m in found)
             if unjudged(case, runtime, outcome):
@@ -133,7 +134,8 @@ def unjudged(case: Case, runtime: Runtime, outcome: Outcome) -> bool:
     parameters = any(word in outcome.message for word in BESIDES)
     chosen = case.operand == "out0" and case.type == "INT64" and case.operator in ("ARG_MAX", "ARG_MIN", "SHAPE")  # an option says which
     unsigned = case.operator == "FULLY_CONNECTED" and case.type == "UINT8"  # the reference kernel goes by the output, and reads weights so
-    return parameters or chosen or unsigned or outcome.status.startswith("SIG") or case.operator in ODD.get((runtime.name, case.type), ())
+    wide = case.weights is not None and case.weights[:1] == ("INT16",) and case.operand == "out0"  # INT16 weights want INT16 outputs
+    return parameters or chosen or unsigned or wide or outcome.status.startswith("SIG") or case.operator in ODD.get((runtime.name, case.type), ())
 
 
 # Words in messages about parameters or values that the new type brings along, and not about the type.

@@ -161,7 +161,8 @@ class Step:
     def refusal(self, position: int, known: Mapping[Runtime, Reaction]) -> Mapping[Runtime, Reaction]:
         """What is known of an input's deviation, with what the runtimes do to its type where nothing else is."""
         found = {runtime: m.reaction(runtime) for m in self.mismatches if m.operand == f"in{position}" for runtime in LITERT}
-        return MappingProxyType({**found, **known})
+        refused = {runtime: reaction for runtime, reaction in found.items() if reaction.outcome != "runs"}
+        return MappingProxyType({**found, **known, **refused})
 
     @property
     def per_channel(self) -> bool:

@@ -115,7 +115,8 @@ def _zero_point(step: Step, word: str, tensor: Tensor, zero_point: int) -> Itera
                 expected=0, operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
     elif not low <= zero_point <= high:
-        reactions, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
+        known, source = reactions_of(about(step, Topic.ZERO_POINT_RANGE, word))
+        reactions = amended(step, known)
         message = f"the zero point {zero_point} is no {tensor.type.name} code: {_range(tensor, zero_point)} ({step.label})"
         yield step.scene.finding(
             "Q102", tensor, message, worst(reactions, ERROR), found=zero_point, expected=(low, high), operator=step.path, reactions=reactions,

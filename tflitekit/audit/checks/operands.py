@@ -8,7 +8,9 @@ from types import MappingProxyType
 from ..._schema import TensorType
 from ...graph import Tensor
 from ...quant.rules import LITERT, Behaviour, Fact, Reaction, Role, Runtime, Topic
+from ...quant.rules.notation import IGNORES
 from ...quant.rules.taken import FORCED, SOURCE, Mismatch, forced_output, mismatches
+from ...quant.rules.versions import option
 from ..execution import CODE_TYPES, HYBRID, INTEGER, Kind, is_code
 from ..findings import Finding, Scene, Step, reactions_of, worst
 from .parameters import absent_facts
@@ -47,9 +49,11 @@ def _mismatched(step: Step, mismatch: Mismatch) -> Iterator[Finding]:
     tensor = step.operand(mismatch.operand)[0]
     position = int(mismatch.operand[2:]) if mismatch.operand.startswith("in") else -1
     role = step.run.roles[position] if 0 <= position < len(step.run.roles) else Role.ACTIVATION
-    if role in _CODES and tensor.is_constant and step.run.mode in (INTEGER, HYBRID) and (role == Role.BIAS or is_code(tensor)):
+    told = role == Role.BIAS or (is_code(tensor) and step.rule.weights is not None and position == step.rule.weights.operands[0])
+    if role in _CODES and tensor.is_constant and step.run.mode in (INTEGER, HYBRID) and told:
         return  # the checks of weights and biases say more
-    reactions = MappingProxyType({runtime: mismatch.reaction(runtime) for runtime in LITERT})
+    given = mismatch.option and len(option(step.operator, mismatch.option, ()))
+    reactions = MappingProxyType({runtime: IGNORES if given else mismatch.reaction(runtime) for runtime in LITERT})
     expected = " or ".join(sorted(t.name for t in mismatch.expected))
     yield step.scene.finding(
         _CODES.get(role, "Q105"), tensor, f"{tensor.type.name} where {step.label} has {expected}", worst(reactions), found=tensor.type.name,
@@ -79,10 +83,12 @@ def missing_parameters(scene: Scene) -> Iterator[Finding]:
 def _missing(step: Step) -> Iterator[Finding]:
     coded = any(t is not None and is_code(t) for t in (*step.operator.inputs, *step.outputs)) or bool(step.rule.pairs)
     for word, tensor in _described(step):
-        if tensor.type not in CODE_TYPES or is_code(tensor) or not (coded or word == "weights"):
-            continue  # plain integers
+        if tensor.type not in CODE_TYPES or is_code(tensor):
+            continue
         known, source = _absent(step, word, tensor)
         reactions = amended(step, known)
+        if not (coded or word == "weights") and all(r.outcome == "runs" for r in reactions.values()):
+            continue  # plain integers
         if not reactions or _minded(reactions.values()):
             yield step.scene.finding(
                 "Q106", tensor, f"{tensor.type.name} without scale and zero point ({step.label})", worst(reactions), found="none",
@@ -111,7 +117,8 @@ def _described(step: Step) -> Iterator[tuple[str, Tensor]]:
 def _absent(step: Step, word: str, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
     """What the runtimes do where an operand has no parameters."""
     weights = tensor.type if word == "weights" else None
-    facts = step.rule.about(Topic.QUANTIZATION_ABSENT, step.activation, weights)
+    activation = tensor.type if step.rule.pairs else step.activation
+    facts = step.rule.about(Topic.QUANTIZATION_ABSENT, activation, weights)
     known, source = reactions_of(f for f in facts if not f.operand or word in f.operand.split())
     compared, more = reactions_of(absent_facts(step, tensor))
     if compared:  # XNNPACK leaves operands without parameters to the kernels

@@ -9,6 +9,7 @@ from ...graph import Tensor
 from ...quant.rules import Fact, SameParameters, Sharing, Topic
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
+from .prepared import amended
 
 # A wrong scale that moves the largest code by no more than this many steps is reported, but is no error: rounding does as much.
 NEGLIGIBLE_STEPS = 1.0
@@ -67,7 +68,8 @@ def _group(step: Step, group: SameParameters) -> Iterator[Finding]:
         facts = tuple(f for f in facts if f.operand not in ("first", "constant") or f.operand == word)
         only_zero_point = stored[0] == wanted[0]
         facts = tuple(f for f in facts if ("zero-point" in f.name) == only_zero_point) or facts
-        reactions, source = reactions_of(facts)
+        told, source = reactions_of(facts)
+        reactions = amended(step, told)
         severity = worst(reactions)
         if severity == ERROR and group.sharing == Sharing.COPIED and _steps_off(stored, wanted) <= NEGLIGIBLE_STEPS:
             severity = WARNING

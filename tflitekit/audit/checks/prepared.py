@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from ..._schema import ActivationFunctionType, TensorType
 from ...graph import Tensor
-from ...quant.rules import Reaction, Runtime
+from ...quant.rules import Reaction, Role, Runtime
 from ...quant.rules.notation import refuses
 from ...quant.rules.scale_test import COMPARED, bound_refused, product_refused
 from ...quant.rules.versions import option
+from ..execution import CODE_TYPES, WEIGHT_DEQUANTIZE, is_code
 from ..findings import Step
 
 SMALLEST_NORMAL = 2.0**-126  # of float32; XNNPACK refuses scales below it
@@ -45,6 +46,16 @@ def refusals(step: Step) -> Mapping[Runtime, Reaction]:
     return found
 
 
+def left_alone(step: Step) -> bool:
+    """Whether XNNPACK leaves an operator that it takes otherwise to the kernels: for codes without parameters, constants, too many parts."""
+    if step.rule.name == "SPLIT" and not 2 <= len(step.outputs) <= 4:
+        return True
+    if step.rule.name == "DEQUANTIZE":
+        return step.run.mode == WEIGHT_DEQUANTIZE
+    inputs = [t for t, role in zip(step.operator.inputs, step.run.roles, strict=False) if t is not None and role in (Role.ACTIVATION, Role.WEIGHTS)]
+    return any(t.type in CODE_TYPES and not is_code(t) for t in (*inputs, *step.outputs))
+
+
 def _factors(step: Step) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """(data, weights, bias) of an operator that multiplies."""
     inputs = step.operator.inputs
@@ -56,6 +67,10 @@ def _factors(step: Step) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
 def amended(step: Step, known: Mapping[Runtime, Reaction]) -> Mapping[Runtime, Reaction]:
     """What is known of one deviation, with what the scales together lead to."""
     found = dict(known)
+    if known and left_alone(step):
+        found.pop(Runtime.XNNPACK, None)
+        if Runtime.OPTIMIZED in known:
+            found[Runtime.XNNPACK] = known[Runtime.OPTIMIZED]
     for runtime, reaction in refusals(step).items():
         if runtime not in found or found[runtime].outcome == "runs":
             found[runtime] = reaction

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .model import Fact, Topic
-from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
+from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, WRONG, fact, refuses
 
 CHECKED = "LiteRT quantization_util.cc:114-123 (TFLITE_CHECK); measured"
 LOOKS_AT_NONE = (
@@ -237,14 +237,4 @@ TYPE_FACTS: tuple[Fact, ...] = (
         ref=refuses("Registration failed"), opt=FINE, xnn=FINE, activation="INT8"),
     fact("type-prelu-int16", Topic.ACTIVATION_TYPE, "PRELU", "the kernel runs and returns wrong values", "measured", every=WRONG,
         activation="INT16"),
-    fact("mixed-add", Topic.MIXED_TYPES, "ADD", "inputs of different types", "LiteRT add.cc:109; measured S25",
-        every=refuses("input1->type != input2->type"), operand="second", activation="INT8"),
-    fact("mixed-convolution", Topic.MIXED_TYPES, "CONV_2D", "output of another type than the input", "LiteRT conv.cc:379; measured A07",
-         every=refuses("output->type != input_type"), operand="output", activation="INT8"),
-    fact("mixed-fully-connected", Topic.MIXED_TYPES, "FULLY_CONNECTED", "INT16 output of an INT8 input: accepted, and wrong",
-        "LiteRT fully_connected.cc:291-296; measured, A08 only saw that it runs", every=WRONG, operand="output", activation="INT8"),
-    fact("mixed-fully-connected-float", Topic.MIXED_TYPES, "FULLY_CONNECTED", "FLOAT32 output of an INT8 input",
-        "LiteRT fully_connected.cc:296; measured A09", cpu=refuses("fully_connected.cc"), operand="output", activation="INT8"),
-    fact("mixed-embedding", Topic.MIXED_TYPES, "EMBEDDING_LOOKUP", "INT16 output of an INT8 table: more bytes are copied than there are",
-        "measured", every=UNDEFINED, operand="second", activation="INT16"),
 )

@@ -129,6 +129,7 @@ TYPE_FACTS: tuple[Fact, ...] = (
             "measured", ref=reference, opt=others, xnn=others, operand="weights", activation=activation, weights=weights)
         for name, operators, activation, weights, reference, others in (
             ("others", "DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED", "INT8 INT16", "INT8", refuses(""), refuses("")),
+            ("svdf", "SVDF", "INT8", "INT8 INT16", refuses(""), refuses("")),
             ("narrow", "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED", "INT8", "INT4", refuses(""), refuses("")),
             ("all", f"{CONVOLUTIONS} FULLY_CONNECTED", "UINT8", "UINT8", refuses(""), refuses("")),
             ("hybrid", "DEPTHWISE_CONV_2D TRANSPOSE_CONV", "FLOAT32", "INT8", refuses(""), refuses("")),

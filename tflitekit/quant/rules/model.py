@@ -60,7 +60,6 @@ class Topic(Enum):
 
     LOAD = "structure of the quantization table"
     ACTIVATION_TYPE = "element type of the activations"
-    MIXED_TYPES = "operands of different element types"
     ZERO_SCALE = "scale 0"
     NEGATIVE_SCALE = "negative scale"
     SUBNORMAL_SCALE = "scale below the smallest normal float32"

@@ -25,7 +25,7 @@ class Taken:
     """A demand on one operand: the type of `like`, or one of `types`; only `when` the data has one of these types (empty: always).
 
     `operand` is "in1", "in*" (all inputs) or "out0". `per_channel` restricts it to weights with several scales. Otherwise the model is refused,
-    unless `runs` says that the kernels go on and misread it; XNNPACK takes `delegated` types on its own.
+    unless `runs` says that the kernels go on and misread it, or `option` is given, which they then go by; XNNPACK takes `delegated` types on its own.
     """
 
     operand: str
@@ -35,6 +35,7 @@ class Taken:
     per_channel: bool = False
     runs: bool = False
     delegated: frozenset[TensorType] = frozenset()
+    option: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Mismatch:
     expected: frozenset[TensorType]
     reference: Reaction
     xnnpack: Reaction
+    option: str = ""  # given, it is used instead
 
     def reaction(self, runtime: Runtime) -> Reaction:
         """What a runtime of LiteRT does."""
@@ -113,6 +115,7 @@ def _lines() -> Iterator[tuple[str, Taken]]:
     yield "TOPK_V2", Taken("out1", types=types("INT32 INT16"))
     yield "TRANSPOSE_CONV", Taken("out0", like="in2")
     yield "PADV2", Taken("in2", like="in0")
+    yield "RESHAPE", Taken("in1", types=types("INT32"), option="new_shape")
     yield f"{_REDUCTIONS} RESHAPE LSTM UNIDIRECTIONAL_SEQUENCE_LSTM SVDF", Taken("out0", like="in0", runs=True)
     yield from _outputs()
     yield from _cells()
@@ -126,6 +129,9 @@ def _outputs() -> Iterator[tuple[str, Taken]]:
     yield "SOFTMAX", Taken("out0", like="in0", when=types("FLOAT32 INT16 FLOAT16"), runs=True)
     yield "FULLY_CONNECTED", Taken("out0", types=types("INT8 UINT8 INT16"), when=types("INT8 UINT8 INT16"))
     yield "FULLY_CONNECTED", Taken("out0", like="in0", when=types("FLOAT32"))
+    yield "FULLY_CONNECTED", Taken("out0", like="in0", when=types("INT8 INT16"), runs=True)
+    for name in ("INT8", "UINT8", "INT16"):  # rows are copied, or dequantized
+        yield "EMBEDDING_LOOKUP", Taken("out0", types=types(f"{name} FLOAT32"), when=types(name), runs=True)
     yield "BATCH_MATMUL", Taken("out0", types=types("INT8 INT32"), when=types("INT8"), runs=True)
     yield "BATCH_MATMUL", Taken("out0", like="in0", when=types("FLOAT32 INT16"), runs=True)
     yield "MUL", Taken("out0", types=types("INT8 FLOAT32 FLOAT16 INT32 INT64"), when=types("INT8"))
@@ -239,7 +245,7 @@ def mismatches(name: str, inputs: Types, outputs: Types, per_channel: bool = Fal
             if actual is not None and expected and actual not in expected and operand not in found:
                 runs = _runs_on(name, demand, expected, actual)
                 delegated = _delegated(demand, runs, _compared(name, data, actual, coded), actual)
-                found[operand] = Mismatch(operand, expected, WRONG if runs else _REFUSED, delegated)
+                found[operand] = Mismatch(operand, expected, WRONG if runs else _REFUSED, delegated, demand.option)
     if outputs and outputs[0] is not None and "out0" not in found:
         forced = forced_output(name, inputs, outputs[0])
         if forced != outputs[0]:

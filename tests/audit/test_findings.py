@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.conftest import REPOSITORY
 from tflitekit.audit import CODES, Finding, audit
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
+from tflitekit.passes.fixes.table import FIXERS
+from tflitekit.passes.registry import ENTRIES
 from tflitekit.quant.rules import Runtime
 
 RESOLVERS = {Runtime.XNNPACK: runtime.DEFAULT, Runtime.OPTIMIZED: runtime.NO_DELEGATES, Runtime.REFERENCE: runtime.REFERENCE}
@@ -204,6 +207,19 @@ def test_every_code_is_described_and_every_finding_has_a_code() -> None:
     assert all(c.title and c.explanation.endswith(".") and c.fix.endswith(".") for c in CODES.values())
     finding = Finding("Q101", "error", "subgraphs[0].tensors[0]", "x", "message")
     assert finding.about.code == "Q101" and str(finding) == "Q101 error: subgraphs[0].tensors[0] 'x': message"
+
+
+def test_the_text_of_every_finding_that_is_repaired_begins_with_the_command() -> None:
+    repaired = {code for code, about in CODES.items() if about.fix.startswith("fix-quantization")}
+    assert repaired == set(FIXERS)
+    assert all("requantize-weights" in CODES[code].fix for code in ("Q202", "Q601")) and "copy --rebuild" in CODES["Q005"].fix
+
+
+def test_commands_that_the_texts_name_exist() -> None:
+    known = {entry.name for entry in ENTRIES}
+    verbs = {name.partition("-")[0] for name in known}
+    named = {word for about in CODES.values() for word in re.findall(r"(?<![\w-])[a-z]+(?:-[a-z]+)+", about.fix) if word.partition("-")[0] in verbs}
+    assert named and named <= known
 
 
 def test_weights_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -78,12 +81,13 @@ def test_why_is_the_input_float32_although_the_file_is_4_times_smaller() -> None
         "Feed it the float values that the original model takes, and read floats.",
         "For integer input and output the ranges of the activations are needed, and this file does not have them: convert again with a "
         "representative dataset, as full-integer quantization.",
+        f"`tflitekit observe {facts['file']['path']} --data SAMPLES` measures ranges on your samples.",
     ]
 
 
 def test_why_is_the_uint8_model_garbage() -> None:
     facts = example("classifier_uint8_placeholder.tflite")
-    verdict = facts["verdict"]
+    verdict, path = facts["verdict"], facts["file"]["path"]
     assert (verdict["scheme"], verdict["activation"], verdict["placeholder_ranges"]) == ("full-integer", "UINT8", True)
     assert verdict["sentence"] == (
         "full-integer UINT8 with placeholder ranges; the input claims real values [0, 1]; 11 of 12 activations claim [-100.392, 99.608], "
@@ -101,25 +105,44 @@ def test_why_is_the_uint8_model_garbage() -> None:
     ]
     assert facts["next"] == [
         "Nothing in this file can repair the ranges, since the real ones are not in it: convert again with a representative dataset instead of "
-        "default ranges, or train with quantization in the loop.",
-        "Without samples, quantize the weights only (dynamic-range): activations then stay float and need no ranges.",
+        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original.",
+        "Without samples, quantize the weights only: `tflitekit requantize-weights FLOAT_MODEL --to int8` (dynamic-range). Activations then stay "
+        "float and need no ranges.",
+        f"A runtime that wants INT8 throughout: `tflitekit convert-activations {path} --to int8`.",
         "Check that the model was trained on input values in [0, 1]. For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype uint8` gives the "
         "parameters that the input would need. `tflitekit stats --scale 0.003921568859368563 --zero-point 0 --dtype uint8 --explain` tells how "
-        "these numbers relate to (mean, std), and which formulas in circulation are wrong.",
+        "these numbers relate to (mean, std), and which formulas in circulation are wrong. If it was trained on others, `tflitekit set-input-stats "
+        f"{path} --mode reinterpret --mean M --std S` states them.",
     ]
     image, result = facts["interface"]
     assert (image["scale"], image["zero_point"], image["mean"]) == (0.003921568859368563, 0, 0.0)
     assert (result["scale"], result["zero_point"], result["min"]) == (0.7843137383460999, 128, -100.39215850830078)
 
 
-def test_the_commands_that_are_recommended_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def recommended(facts: Any) -> list[list[str]]:
+    """The command lines in what to do next, as arguments."""
+    return [shlex.split(command) for text in facts["next"] for command in text.split("`")[1::2] if command.startswith("tflitekit ")]
+
+
+def test_the_commands_that_are_recommended_exist() -> None:
+    from tflitekit.cli.main import build_parser
+
+    parser = build_parser(every=True)
+    models = [example(f"classifier_{name}.tflite") for name in ("dynamic_range", "uint8_placeholder")]
+    commands = [command[1:] for facts in models for command in recommended(facts)]
+    assert {command[0] for command in commands} == {"observe", "requantize-weights", "convert-activations", "stats", "set-input-stats"}
+    for command in commands:
+        parser.parse_args([word if word not in ("M", "S") else "1" for word in command])
+
+
+def test_recommended_commands_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tflitekit.cli.main import main
 
-    texts = [text for name in ("dynamic_range", "uint8_placeholder") for text in example(f"classifier_{name}.tflite")["next"]]
-    commands = [command for text in texts for command in text.split("`")[1::2]]
-    assert len(commands) == 2
-    for command in commands:
-        assert main(command.split()[1:]) == 0
+    path = tmp_path / "it's a model.tflite"
+    shutil.copy(REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite", path)
+    facts = facts_of(tk.read(path))
+    done = [command[1] for command in recommended(facts) if command[2] != "FLOAT_MODEL" and "M" not in command and main(command[1:]) == 0]
+    assert done == ["convert-activations", "stats", "stats"]
     assert "0.003921568859368563" in capsys.readouterr().out
 
 

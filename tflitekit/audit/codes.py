@@ -21,12 +21,13 @@ CODES: dict[str, Code] = {
         Code(
             "Q001", "as many zero points as scales are missing",
             "The interpreter wants a zero point for every scale. Files stripped for TensorFlow Lite Micro have one for all.",
-            "Repeat a single zero point for every scale.",
+            "fix-quantization repeats a single zero point for every scale.",
         ),
         Code(
             "Q002", "scales do not fit the quantized dimension",
             "There has to be one scale, or one for each slice along quantized_dimension, which has to be a dimension of the tensor.",
-            "Set the right axis; which scales belong where does not follow from the file.",
+            "fix-quantization sets the axis where operators demand one or only one fits, and restores a scale that the biases imply. Otherwise "
+            "set-quantization --axis, once it is known which scales belong where.",
         ),
         Code(
             "Q003", "constant data does not fit the tensor",
@@ -43,40 +44,45 @@ CODES: dict[str, Code] = {
             "The schema asks for constant data at multiples of 16 in the file. Most writers but the C++ one align them to 4 only. Desktop and "
             "mobile runtimes read such data all the same; microcontrollers that use the file in place can fault, above all on elements of 8 "
             "bytes. Reported by itself for such elements, and with --runtime tflm for all buffers.",
-            "Whatever lays the file out anew aligns them: tflitekit copy --rebuild, or any pass that changes a size.",
+            "copy --rebuild, which lays the file out anew; so does any pass that changes a size.",
         ),
         Code(
             "Q101", "activation scale is zero, negative, not finite or subnormal",
             "A scale is the real value of one step. Zero makes every value 0; XNNPACK refuses zero, negative and subnormal scales, "
             "the builtin kernels "
             "compute with them as they are.",
-            "The scale of a tensor of zeros may be any positive number; otherwise the range is not known, and only calibration finds it.",
+            "fix-quantization, where the tensor holds zeros or biases, groups and fixed outputs imply the scale. Otherwise observe measures the "
+            "range on samples of a model that runs, and set-quantization sets it.",
         ),
         Code(
             "Q102", "zero point outside the range of its type",
             "The zero point is the code that stands for real 0, so it must be a code. Outside, the kernels clamp or overflow differently.",
-            "Set the right zero point; which one that is does not follow from the file.",
+            "fix-quantization, where the stated range or the operators around imply the zero point. Otherwise set-quantization, once the right "
+            "one is known.",
         ),
         Code(
             "Q103", "INT16 activation with a zero point other than 0",
             "INT16 kernels are symmetric: they refuse another zero point or compute as if it were 0.",
-            "Set it to 0, and re-encode constants.",
+            "fix-quantization sets it to 0 and encodes constants again.",
         ),
         Code(
             "Q104", "activation with one scale per channel",
             "Kernels read one scale per activation. With several, the old per-tensor field that they read is 0.",
-            "Nothing: the codes were made with scales that kernels cannot apply. Convert again with per-tensor activations.",
+            "fix-quantization, where all scales are the same or the rest of the file implies one. Otherwise convert again with per-tensor "
+            "activations: the codes were made with scales that kernels cannot apply.",
         ),
         Code(
             "Q105", "activations of a type that the kernel does not take",
             "A kernel is written for certain element types, and mostly for the same one on all sides.",
-            "Insert a QUANTIZE, or change the type of the whole model.",
+            "fix-quantization, where nothing but the type of one operand is off. convert-activations changes the type of a whole model, "
+            "set-io-dtype that of inputs and outputs.",
         ),
         Code(
             "Q106", "quantized type without parameters",
             "Integer kernels read a scale and a zero point of every operand. Without them they read 0, and abort, refuse, or compute "
             "nothing sensible.",
-            "Set the right parameters; what they are does not follow from the file.",
+            "fix-quantization, where biases, groups or fixed outputs imply the parameters. Otherwise set-quantization, once they are known; "
+            "observe measures ranges on samples.",
         ),
         Code(
             "Q107", "output that its inputs do not reach, or always exceed",
@@ -95,22 +101,22 @@ CODES: dict[str, Code] = {
         Code(
             "Q201", "weights with a zero point that the kernel does not apply",
             "Weights of INT8, INT4 and INT2 are symmetric in most kernels: another zero point is refused, or ignored, which shifts every weight.",
-            "Re-encode the weights with zero point 0.",
+            "fix-quantization encodes the weights again with zero point 0.",
         ),
         Code(
             "Q202", "weights of a type, or scaled in a way, that no kernel computes with these activations",
             "Each kernel takes a few combinations of activation type, weight type and granularity. Others are refused, or read as something else.",
-            "Store the weights in a form that the operator takes.",
+            "requantize-weights stores the weights in a form that the operator takes.",
         ),
         Code(
             "Q203", "weights scaled along the wrong axis",
             "Per-channel scales belong to the output channels: another axis is refused or applied to the wrong values.",
-            "Requantize the weights along the right axis.",
+            "fix-quantization, where the scales fit the axis that the operator demands. Otherwise requantize-weights along the right axis.",
         ),
         Code(
             "Q204", "weight scale that is zero, negative, not finite or subnormal",
             "A channel with scale 0 is dead: its weights are all 0, whatever their codes. XNNPACK refuses such a scale.",
-            "Give channels of zeros any positive scale.",
+            "fix-quantization: channels of zeros get a positive scale, and others the one that their bias implies.",
         ),
         Code(
             "Q205", "blockwise weights that some kernels do not compute",
@@ -148,55 +154,58 @@ CODES: dict[str, Code] = {
             "Kernels add the bias to the accumulator without rescaling it, so its scale is input scale x weight scale by definition. "
             "Stated otherwise, the "
             "number in the file is wrong, or the data is.",
-            "Restate the scale where the data is right; re-encode the data where the scale is.",
+            "fix-quantization: --bias retag states the scale at which kernels read it, where the data is right; --bias encode encodes the data "
+            "again, where the stated scale is.",
         ),
         Code(
             "Q302", "bias of a type that the kernel does not read",
             "8-bit kernels read INT32, 16-bit ones INT64 unless quantized_bias_type says INT32. Another type is refused or read as something else.",
-            "Convert the bias to the type that is read.",
+            "fix-quantization converts the bias to the type that is read.",
         ),
         Code(
             "Q303", "bias with a zero point other than 0",
             "No kernel applies it.",
-            "Set it to 0 and shift the data.",
+            "fix-quantization sets it to 0; with --bias encode the data is shifted too.",
         ),
         Code(
             "Q401", "output without the parameters that the operator is fixed to",
             "SOFTMAX, LOGISTIC, TANH and the like have outputs of a known range, and kernels hard-code its parameters. Others are "
             "refused, or the output "
             "means something else than it says.",
-            "Restore them, and insert a QUANTIZE where consumers need the old ones.",
+            "fix-quantization restores them, and inserts a QUANTIZE where consumers need the old ones.",
         ),
         Code(
             "Q402", "operands that must share parameters do not",
             "Operators that move or compare codes without converting them need equal scales and zero points on both sides.",
-            "Insert a QUANTIZE between them.",
+            "fix-quantization restates the parameters where the rest of the file says which are right, and otherwise inserts a QUANTIZE between "
+            "them.",
         ),
         Code(
             "Q501", "placeholder ranges",
             "Many activations share one scale and zero point although no operator requires it: the mark of a converter's default "
             "ranges, which were never "
             "measured. Every activation is squeezed into the same range, whatever it really holds.",
-            "Nothing in the file tells the real ranges. Convert again with a representative dataset.",
+            "Nothing in the file tells the real ranges: convert again with a representative dataset. observe measures them, on samples, in the "
+            "float model or its dynamic-range form.",
         ),
         Code(
             "Q502", "input quantized for numbers that no usual preprocessing of images gives",
             "The scale and zero point of an input say which numbers it expects: std = 1 / scale and mean = zero point. Usual preprocessings "
             "give a few well-known pairs. Another pair may be right, but mostly comes from representative data that were not normalized, or "
             "from mean and std in the wrong units.",
-            "Look up how the model was trained. If the numbers in the file are wrong, set-input-stats states other ones and adapts what depends "
-            "on them.",
+            "Look up how the model was trained. If the numbers in the file are wrong, set-input-stats --mode reinterpret states other ones and "
+            "adapts what depends on them.",
         ),
         Code(
             "Q601", "hybrid operator, which TensorFlow Lite Micro does not have",
             "Float activations with integer weights are computed by kernels that TensorFlow Lite Micro lacks.",
-            "Dequantize the weights to make it float; for integers, convert again with a representative dataset.",
+            "requantize-weights --to float32 makes it float; for integers, convert again with a representative dataset.",
         ),
         Code(
             "Q602", "per-channel FULLY_CONNECTED, which old TensorFlow Lite Micro computes wrongly",
             "Versions of TensorFlow Lite Micro before May 2024 (tflite-micro#2602) compute FULLY_CONNECTED with one scale, and return wrong "
             "values for per-channel weights without a word. Newer ones are right. Found with --runtime tflm only.",
-            "A newer TensorFlow Lite Micro, or requantize-weights to per-tensor.",
+            "A newer TensorFlow Lite Micro, or requantize-weights --to int8 --granularity per-tensor.",
         ),
         Code(
             "Q603", "model that the Edge TPU compiler does not take",
@@ -237,7 +246,7 @@ CODES: dict[str, Code] = {
             "Q701", "operator version too low for its types",
             "Runtimes look up exactly the version in the file. One that is too low still loads, but delegates and min_runtime_version"
             " are told the wrong thing.",
-            "Raise it; a version is never lowered.",
+            "fix-quantization raises it; a version is never lowered.",
         ),
         Code(
             "Q702", "operator version that no known runtime has",
@@ -310,7 +319,7 @@ CODES: dict[str, Code] = {
         ),
         Code(
             "Q904", "normalization in the metadata that cannot be applied",
-            "A mean or std is missing, there are their number is not that of the channels, or std is 0. Libraries refuse the model or divide by "
+            "A mean or std is missing, their number is not that of the channels, or std is 0. Libraries refuse the model or divide by "
             "zero.",
             "Nothing: the right numbers are not in the file. Write the metadata again.",
         ),

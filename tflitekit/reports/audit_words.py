@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from .._schema import TensorType
+from ..audit import CODES
 from ..audit.execution import BOUNDARY, FLOAT, FLOAT16, HYBRID, INDEX, INTEGER, OPAQUE, WEIGHT_DEQUANTIZE
 from ..audit.scheme import COMPILED, DYNAMIC_RANGE, FLOAT16_WEIGHTS, FLOAT32, FULL_INTEGER, MIXED, NO_WEIGHTS, WEIGHT_ONLY
 from ..types import BITS
@@ -25,6 +27,13 @@ MODE_TEXTS = {
 RUNTIMES = {"reference": "builtin reference", "optimized": "builtin optimized", "xnnpack": "XNNPACK", "tflm": "TFLM", "edgetpu": "Edge TPU"}
 RELU6 = 6.0
 LISTED = 3  # things named one by one before they are only counted
+# How the `fix` texts of findings begin that a command repairs: the command, its options, and what it does.
+_REPAIRS = (
+    ("fix-quantization", "fix-quantization", "", "repairs what follows from the file"),
+    ("requantize-weights stores", "requantize-weights", "--to int8", "stores the weights in a form that the operators take"),
+    ("requantize-weights --to float32", "requantize-weights", "--to float32", "makes a float model of it"),
+    ("copy", "copy", "--rebuild -o OUT", "aligns the data"),
+)
 _STATS_TYPES = frozenset({"UINT8", "INT8", "INT16"})
 
 
@@ -276,37 +285,54 @@ def next_texts(facts: Facts, placeholder: Placeholder | None) -> list[str]:
             "Feed it the float values that the original model takes, and read floats.",
             "For integer input and output the ranges of the activations are needed, and this file does not have them: convert again with a "
             "representative dataset, as full-integer quantization.",
+            f"`{_command(facts, 'observe', '--data SAMPLES')}` measures ranges on your samples.",
         ],
         WEIGHT_ONLY: ["For integer arithmetic, convert again with a representative dataset: the ranges of the activations are not in this file."],
         FLOAT16_WEIGHTS: ["For integer arithmetic, convert again with a representative dataset: the ranges of the activations are not in this file."],
-        FLOAT32: ["To quantize it, convert again: the weights alone need no data, integer activations need a representative dataset."],
+        FLOAT32: [
+            f"The weights alone need no data: `{_command(facts, 'requantize-weights', '--to int8')}` makes a dynamic-range model of it.",
+            "Integer activations need a representative dataset: convert again.",
+        ],
         COMPILED: ["Audit the model that it was compiled from."],
         MIXED: ["Look at what enters and leaves the operators in float, and convert again with kernels, or operators, that have an integer form."],
     }.get(scheme, [])
     return found + _next_interface(facts)
 
 
+def _command(facts: Facts, name: str, options: str = "") -> str:
+    """The command line for this model, as a shell takes it."""
+    return " ".join(filter(None, ["tflitekit", name, quote(facts["file"]["path"] or "MODEL"), options]))
+
+
 def _next_placeholder() -> list[str]:
     return [
         "Nothing in this file can repair the ranges, since the real ones are not in it: convert again with a representative dataset instead of "
-        "default ranges, or train with quantization in the loop.",
-        "Without samples, quantize the weights only (dynamic-range): activations then stay float and need no ranges.",
+        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original.",
+        "Without samples, quantize the weights only: `tflitekit requantize-weights FLOAT_MODEL --to int8` (dynamic-range). Activations then stay "
+        "float and need no ranges.",
     ]
 
 
 def _next_findings(facts: Facts) -> list[str]:
+    """What is wrong, and the command that repairs it, where there is one."""
+    found = []
     codes = list(dict.fromkeys(f["code"] for f in facts["findings"] if f["severity"] == "error"))
-    if not codes:
-        return []
-    where = f" for {RUNTIMES[facts['runtime']]}" if facts["runtime"] else " for at least one runtime"
-    return [f"Repair what is wrong{where}: {joined(codes)}. `tflitekit explain {codes[0]}` says why it matters and what repairs it."]
+    if codes:
+        where = f" for {RUNTIMES[facts['runtime']]}" if facts["runtime"] else " for at least one runtime"
+        found = [f"Repair what is wrong{where}: {joined(codes)}. `tflitekit explain {codes[0]}` says why it matters and what repairs it."]
+    told = list(dict.fromkeys(f["code"] for f in facts["findings"] if f["severity"] != "info"))
+    for start, command, options, effect in _REPAIRS:
+        if fitting := [code for code in told if CODES[code].fix.startswith(start)]:
+            found.append(f"`{_command(facts, command, options)}` {effect} ({joined(fitting)}).")
+    return found
 
 
 def _next_interface(facts: Facts) -> list[str]:
-    """How to check the claim of the first quantized input."""
+    """Other types at the boundary, and how to check the claim of the first quantized input."""
+    found = _next_types(facts["verdict"], facts)
     end = next((e for e in facts["interface"] if e["side"] == "input" and e["scale"] is not None), None)
     if end is None:
-        return ["`tflitekit io` prints code that converts for every input and output."] if facts["verdict"]["float_io"] else []
+        return [*found, f"`{_command(facts, 'io')}` prints code that converts for every input and output."] if facts["verdict"]["float_io"] else found
     bounds, dtype = bounds_text(end["min"], end["max"]), end["type"].lower()
     text = f"Check that the model was trained on input values in {bounds}."
     if end["type"] in _STATS_TYPES:
@@ -314,4 +340,19 @@ def _next_interface(facts: Facts) -> list[str]:
             text += f" For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype {dtype}` gives the parameters that the input would need."
         text += f" `tflitekit stats --scale {digits(end['scale'])} --zero-point {end['zero_point']} --dtype {dtype} --explain` tells how these "
         text += "numbers relate to (mean, std), and which formulas in circulation are wrong."
-    return [text]
+        text += f" If it was trained on others, `{_command(facts, 'set-input-stats', '--mode reinterpret --mean M --std S')}` states them."
+    return [*found, text]
+
+
+def _next_types(verdict: Facts, facts: Facts) -> list[str]:
+    """The commands for other types of inputs and outputs, for a model that computes on 8-bit codes."""
+    if verdict["scheme"] != FULL_INTEGER or verdict["activation"] not in ("INT8", "UINT8"):
+        return []
+    own = verdict["activation"].lower()
+    if verdict["float_io"]:
+        return [f"For codes instead of floats at the boundary: `{_command(facts, 'set-io-dtype', f'--inputs {own} --outputs {own}')}`."]
+    if own == "int8" and set(verdict["inputs"]) == {"INT8"}:
+        return [f"A caller that has UINT8 codes, such as the bytes of an image: `{_command(facts, 'set-io-dtype', '--inputs uint8')}`."]
+    if own == "uint8":
+        return [f"A runtime that wants INT8 throughout: `{_command(facts, 'convert-activations', '--to int8')}`."]
+    return []

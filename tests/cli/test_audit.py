@@ -86,13 +86,15 @@ weight bytes  hybrid  {BLOCK * 24}  100.0%    35152
 MACs          hybrid  {BLOCK * 24}  100.0%  9060352
 
 """
-    assert out[out.index("\nnext\n") :] == """
+    after = out[out.index("\nnext\n") :]
+    assert after.startswith("""
 next
 -  Feed it the float values that the original model takes, and read floats.
 -  For integer input and output the ranges of the activations are needed, and
    this file does not have them: convert again with a representative dataset, as
    full-integer quantization.
-"""
+-  `tflitekit observe """)
+    assert "".join(after.split()).endswith(f"{DYNAMIC}--dataSAMPLES`measuresrangesonyoursamples.")
 
 
 def test_the_second_example_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

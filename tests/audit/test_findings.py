@@ -13,7 +13,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.conftest import REPOSITORY
-from tflitekit.audit import CODES, Finding, audit
+from tflitekit.audit import CODES, Finding, audit, foretold
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes.fixes.table import FIXERS
@@ -56,6 +56,10 @@ def requantize(model: Model, name: str, **changes: object) -> None:
             setattr(q, attribute, value)
 
 
+def narrow(model: Model) -> None:
+    tensor(model, "w").type = tk.Tensor(type="INT4").type
+
+
 def set_bias_type(model: Model) -> None:
     bias = tensor(model, "b")
     bias.type = tk.Tensor(type="INT64").type
@@ -74,6 +78,7 @@ BREAK: dict[str, tuple[str, str, Callable[[Model], None]]] = {
     "dimension": ("Q002", "x", lambda m: requantize(m, "x", quantized_dimension=4)),
     "scale count": ("Q002", "w", lambda m: requantize(m, "w", scale=[0.01, 0.02], zero_point=[0, 0])),
     "short data": ("Q003", "w", shrink),
+    "long data": ("Q003", "w", narrow),
     "zero scale": ("Q101", "c", lambda m: requantize(m, "c", scale=[0.0])),
     "negative scale": ("Q101", "x", lambda m: requantize(m, "x", scale=[-0.5])),
     "nan scale": ("Q101", "c", lambda m: requantize(m, "c", scale=[np.nan])),
@@ -226,3 +231,13 @@ def test_weights_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     model = convolution()
     monkeypatch.setattr(Tensor, "numpy", lambda self: pytest.fail("the audit reads weights"))
     audit(model)
+
+
+def test_a_version_that_only_the_reference_kernels_lack() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4], "INT8", quantize(0.1, 0))
+    main.output(main.apply("ELU", [x], TensorSpec("y", [1, 4], "INT8", quantize(0.1, 0))))
+    (found,) = [f for f in audit(builder.build()).findings if f.code == "Q702"]
+    assert found.severity == "info" and found.severity_for(Runtime.REFERENCE) == "error" and set(found.reactions) == {Runtime.REFERENCE}
+    assert [foretold([found], kind) for kind in (Runtime.REFERENCE, Runtime.OPTIMIZED)] == ["refuses", "runs"]

@@ -58,5 +58,8 @@ def _data(scene: Scene, tensor: Tensor, size: int) -> Iterator[Finding]:
     if needed is not None and size < needed:
         message = f"{tensor.type.name} {list(tensor.shape)} needs {needed} bytes, the buffer has {size}"
         yield _finding(scene, "Q003", "load-short-buffer", tensor, message, size, needed)
+    elif needed is not None and size > needed:
+        message = f"{tensor.type.name} {list(tensor.shape)} needs {needed} bytes, the buffer has {size}: the rest is not read"
+        yield _finding(scene, "Q003", "load-long-buffer", tensor, message, size, needed)
     elif tensor.is_variable:
         yield _finding(scene, "Q003", "load-constant-variable", tensor, "a variable tensor with constant data", size, 0)

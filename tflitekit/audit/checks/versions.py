@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...graph import OperatorCode
 from ...quant.rules import GENERAL_FACTS, Need, Runtime, Topic, first_met, needs_of_types
 from ..execution import HYBRID, Kind
-from ..findings import ERROR, INFO, Finding, Scene, reactions_of
+from ..findings import ERROR, INFO, Finding, Scene, Step, reactions_of
 
 
 def versions(scene: Scene) -> Iterator[Finding]:
@@ -25,6 +25,8 @@ def versions(scene: Scene) -> Iterator[Finding]:
                 "Q702", ERROR, step.path, "", f"{code.op_name} version {code.version}; known are {known.lowest} to {known.highest}",
                 found=code.version, expected=(known.lowest, known.highest), operator=step.path, reactions=reactions, source=source,
             )  # fmt: skip
+        elif code not in needed and code.version > known.reference_highest:
+            yield _beyond_reference(step, code)
         kind = step.run.kind
         if kind not in needs:
             needs[kind] = needs_of_types(step.operator, known)
@@ -39,6 +41,17 @@ def versions(scene: Scene) -> Iterator[Finding]:
                 "Q701", INFO, path, "", f"{code.op_name} version {code.version}, its types need {version}", found=code.version, expected=version,
                 operator=path,
             )  # fmt: skip
+
+
+def _beyond_reference(step: Step, code: OperatorCode) -> Finding:
+    """A version that the default resolver has, but not that of the reference kernels: worth a note, since that one serves tests only."""
+    highest = step.rule.versions.reference_highest
+    message = f"{code.op_name} version {code.version}; the reference kernels have " + (f"it up to {highest}" if highest else "no such operator")
+    reactions, source = reactions_of(f for f in GENERAL_FACTS if f.name == "load-version")
+    return Finding(
+        "Q702", INFO, step.path, "", message, found=code.version, expected=(step.rule.versions.lowest, highest), operator=step.path,
+        reactions={Runtime.REFERENCE: reactions[Runtime.REFERENCE]}, source=source,
+    )  # fmt: skip
 
 
 def hybrid_operators(scene: Scene) -> Iterator[Finding]:

@@ -145,7 +145,7 @@ TYPE_FACTS: tuple[Fact, ...] = (
             ("zero", Topic.ZERO_SCALE), ("negative", Topic.NEGATIVE_SCALE), ("subnormal", Topic.SUBNORMAL_SCALE), ("nan", Topic.NAN_SCALE),
         )
         for name, activation, weights, granularity in (
-            ("integer", "INT8", "INT8 INT4 INT2", "per-channel"), ("hybrid", "FLOAT32", "INT8 INT4", ""),
+            ("integer", "INT8", "INT8 INT4", ""), ("integer-int2", "INT8", "INT2", "per-channel"), ("hybrid", "FLOAT32", "INT8 INT4", ""),
             ("hybrid-int2", "FLOAT32", "INT2", "per-channel"),
         )
     ),

@@ -489,6 +489,17 @@ def test_a_raw_input_keeps_name_index_and_signature() -> None:
     assert run(result.model, mode="feed-raw", mean=127.5, std=127.5).changes == ()
 
 
+@needs_runtime
+def test_an_input_that_was_called_a_variable_is_computed_now() -> None:
+    """The runtime dies of an operator that writes a variable tensor."""
+    builder = ModelBuilder()
+    g = builder.subgraph("main")
+    a, b = g.input("a", [1, 3], "FLOAT32"), g.input("b", [1, 3], "FLOAT32", is_variable=True)
+    g.output(g.apply("SUB", [a, b], TensorSpec("c", [1, 3], "FLOAT32")))
+    made = run(builder.build(), mode="feed-raw", input="b", mean=1.5, std=2, exact=True).model
+    np.testing.assert_array_equal(outputs(made, np.zeros((1, 3), np.float32), np.uint8([[0, 1, 255]]))[0], [[0.75, 0.25, -126.75]])
+
+
 def test_quantize_behind_a_float_input_reads_the_codes_itself() -> None:
     def build(g: SubGraphBuilder, x: Tensor) -> Tensor:
         return fully_connected(g, g.apply("QUANTIZE", [x], TensorSpec("q", [1, 4], "INT8", quantize(0.5, 3))))

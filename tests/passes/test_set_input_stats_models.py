@@ -186,6 +186,25 @@ def test_every_model_is_rewritten_once_or_refused(model_path: Path) -> None:
         assert done >= 2
 
 
+@needs_runtime
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in PATHS])
+def test_every_resolver_still_takes_the_model(path: Path) -> None:
+    """What ran before runs afterwards: with XNNPACK, with the optimized and with the reference kernels."""
+    model = tk.read(path)
+    for subgraph in entries(model)[:1]:
+        for position in range(len(subgraph.inputs[:2])):
+            for one in passes_for(f"0:{position}", model)[:5]:
+                try:
+                    made = tk.serialize(tk.run(model, one).model)
+                except tk.RefusedError:
+                    continue
+                for resolver in (runtime.DEFAULT, runtime.NO_DELEGATES, runtime.REFERENCE):
+                    if runtime.run(path, resolver).ok:
+                        outcome = runtime.run(made, resolver)
+                        assert outcome.ok, f"{one.describe()} {resolver}: {outcome.message}"
+
+
 def accused(model: tk.Model) -> Counter[str]:
     """What the audit says is wrong with a model, by code; remarks left out."""
     return Counter(finding.code for finding in tk.audit(model).findings if finding.severity != "info")

@@ -64,7 +64,7 @@ class Chain:
         carriers: dict[Operator, Tensor] = {}
         for tensor in queue:
             self._check_place(tensor)
-            for operator in self._readers(tensor):
+            for operator in self.readers(tensor):
                 reading = self.reading(operator, tensor)
                 if reading.refusal:
                     self._cut(operator, tensor, reading.refusal)
@@ -78,7 +78,8 @@ class Chain:
                 queue += self._join(tensor, followers)
         return any(self._settle(operator, tensor) for operator, tensor in carriers.items())
 
-    def _readers(self, tensor: Tensor) -> list[Operator]:
+    def readers(self, tensor: Tensor) -> list[Operator]:
+        """The operators that read a member as it is, not through a QUANTIZE, before anything was put in."""
         subgraph = tensor.subgraph
         found = self.consumers.get(subgraph, {}).get(tensor, []) if subgraph is not None else []
         return [operator for operator in found if (operator, tensor) not in self.cuts]

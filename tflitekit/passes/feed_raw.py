@@ -106,6 +106,7 @@ def _new_input(model: Model, subgraph: SubGraph, tensor: Tensor, stored: Affine,
     made = tensor_like(model, subgraph, tensor, "_raw", stored.type, parameters(stored.scale, stored.zero_point))
     subgraph.tensors[place(subgraph.tensors, tensor)] = made
     subgraph.tensors[-1] = tensor
+    tensor.is_variable = False  # an operator computes it now, and the runtime gives such tensors no memory of a variable
     if name:
         tensor.name = unique_name(subgraph, name + b"_normalized")
     if any(t is tensor for t in subgraph.outputs):

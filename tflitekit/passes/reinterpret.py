@@ -188,10 +188,10 @@ def _raise_needed(model: Model, before: dict[Operator, int]) -> None:
 def _warn_of_clipping(chain: Chain, notes: Notes) -> None:
     """Say where a QUANTIZE or an operator of that kind cannot hold the new range."""
     for tensor, affine in chain.members.items():
-        for operator in tensor.consumers():
+        for operator in chain.readers(tensor):
             target = operator.outputs[0] if operator.outputs else None
             held = None if target is None or target in chain.members else stored_affine(target)
-            if held is None or operator.op_name not in ("QUANTIZE", "CONCATENATION") or (operator, tensor) in chain.cuts:
+            if held is None or operator.op_name not in ("QUANTIZE", "CONCATENATION"):
                 continue
             (low, high), (new_low, new_high) = held.range(), affine.range()
             if new_low < low - float(held.scale) or new_high > high + float(held.scale):

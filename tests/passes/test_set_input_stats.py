@@ -23,10 +23,13 @@ from tflitekit._metadata_schema import (
     SubGraphMetadata,
     TensorMetadata,
 )
+from tflitekit._schema import BuiltinOperator
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.cli.main import main
 from tflitekit.graph import Metadata, Model, Tensor
+from tflitekit.passes.bias import product
 from tflitekit.passes.options import parse_spec
+from tflitekit.quant.rules import RULES
 
 needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the extra `runtime`")
 EXAMPLE = REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite"
@@ -298,6 +301,104 @@ def test_a_computed_bias_cannot_follow() -> None:
         reinterpret(builder.build(), input="z")
 
 
+def test_a_higher_version_is_given_to_the_operator_that_needs_it() -> None:
+    """MUL needs another version where input scale x other scale is no less than the output scale."""
+    def build(g: SubGraphBuilder, x: Tensor) -> Tensor:
+        other = g.constant("k", np.array([[5]], np.int8), quantization=quantize(0.02, 0))
+        first = g.apply("MUL", [x, other], TensorSpec("m", [1, 4], "INT8", quantize(0.1, 0)), version=2)
+        return g.apply("MUL", [first, other], TensorSpec("y", [1, 4], "INT8", quantize(0.1, 0)), version=2)
+
+    model = graph(build)
+    model.metadata.append(Metadata(name=b"min_runtime_version", buffer=model.add_buffer(b"1.5.0".ljust(16, b"\0"))))
+    made = reinterpret(model, 10.0).model
+    versions = [o.opcode.version for o in made.subgraphs[0].operators if o.opcode is not None]
+    assert versions == [3, 2]
+    assert bytes(made.metadata[0].buffer.data or b"").rstrip(b"\0") != b"1.5.0"  # type: ignore[union-attr]
+    assert [o.opcode.version for o in reinterpret(model, 1.0).model.subgraphs[0].operators if o.opcode is not None] == [2, 2]
+
+
+def test_a_constant_that_others_read_is_copied() -> None:
+    def build(g: SubGraphBuilder, x: Tensor) -> Tensor:
+        fill = g.constant("fill", np.array([[5, 5, 7, 9]], np.int8), quantization=quantize(0.5, 3))
+        g.output(g.apply("RELU", [fill], TensorSpec("side", [1, 4], "INT8", quantize(0.5, 3)), version=2))
+        return g.apply("MAXIMUM", [x, fill], TensorSpec("y", [1, 4], "INT8", quantize(0.5, 3)), version=2)
+
+    made = reinterpret(graph(build)).model
+    assert operators(made) == ["RELU fill", "MAXIMUM x fill_requantized"]
+    assert (stored(made, "fill"), stored(made, "fill_requantized"), stored(made, "y")) == ((0.5, 3), (1.0, 3), (1.0, 3))
+    values = [made.subgraphs[0].tensor(name).numpy().tolist() for name in ("fill", "fill_requantized")]
+    assert values == [[[5, 5, 7, 9]], [[4, 4, 5, 6]]]
+
+
+def as_weights(code: str) -> Model:
+    builder = ModelBuilder()
+    g = builder.subgraph("main")
+    x = g.input("x", [2, 4], "INT8", quantize(0.5, 0))
+    data = g.input("data", [1, 4], "INT8", quantize(0.5, 0))
+    more = {"adj_y": True} if code == "BATCH_MATMUL" else {}
+    g.output(g.apply(code, [data, x], TensorSpec("y", [1, 2], "INT8", quantize(0.5, 0)), version=4, **more))
+    return builder.build()
+
+
+def test_inputs_that_serve_as_weights_keep_zero_point_0() -> None:
+    with pytest.raises(tk.RefusedError, match=r"FULLY_CONNECTED .* it serves as weights, whose zero point is 0"):
+        reinterpret(as_weights("FULLY_CONNECTED"), 2.0, 5, input="x")
+    assert stored(reinterpret(as_weights("FULLY_CONNECTED"), 2.0, 0, input="x").model, "x") == (2.0, 0)
+    assert stored(reinterpret(as_weights("BATCH_MATMUL"), 2.0, 5, input="x").model, "x") == (2.0, 5)
+
+
+def test_types_without_a_kernel_are_not_guessed_at() -> None:
+    def build(g: SubGraphBuilder, x: Tensor) -> Tensor:
+        return g.apply("SQUARED_DIFFERENCE", [x, x], TensorSpec("y", [1, 4], "UINT8", quantize(0.5, 3)), version=2)
+
+    with pytest.raises(tk.RefusedError, match=r"SQUARED_DIFFERENCE .* no kernel is known that computes UINT8"):
+        reinterpret(graph(build, "UINT8"))
+
+
+def test_subgraphs_that_operators_run_are_left_alone() -> None:
+    builder = ModelBuilder()
+    g, body = builder.subgraph("main"), builder.subgraph("body")
+    inner = body.input("i", [1, 4], "INT8", quantize(0.5, 3))
+    body.output(body.apply("RELU", [inner], TensorSpec("o", [1, 4], "INT8", quantize(0.5, 3)), version=2))
+    x = g.input("x", [1, 4], "INT8", quantize(0.5, 3))
+    y = g.tensor("y", [1, 4], "INT8", quantize(0.5, 3))
+    g.operator("CALL", [x], [y], subgraph=body)
+    g.output(y)
+    builder.signature("body", {"i": inner}, {}, body)
+    model = builder.build()
+    for options in ({"mode": "reinterpret", "scale": 1.0, "zero_point": 3}, {"mode": "feed-raw", "mean": 0, "std": 255}):
+        with pytest.raises(tk.RefusedError, match=r"input 'i' belongs to a subgraph that CALL \(.*\) runs too"):
+            run(model, input="i", **options)
+    with pytest.raises(tk.RefusedError, match=r"CALL .* reads 'x' and cannot follow"):
+        reinterpret(model, input="x")
+
+
+def test_variables_do_not_lead_out_of_a_subgraph_that_is_run() -> None:
+    model = assigned(False)
+    init = model.subgraphs[1]
+    handle = next(t for o in init.operators for t in o.outputs if t is not None)
+    out = init.add_tensor(Tensor(name="out", shape=(1, 4), type="INT8", quantization=quantize(0.5, 3), buffer=model.buffers[0]))  # type: ignore[arg-type]
+    read = next(o for o in model.subgraphs[0].operators if o.op_name == "READ_VARIABLE")
+    init.operators.append(tk.Operator(opcode=read.opcode, inputs=[handle], outputs=[out]))
+    init.outputs.append(out)
+    with pytest.raises(tk.RefusedError, match=r"'out' is an input or output of a subgraph that CALL_ONCE .* runs"):
+        reinterpret(model)
+
+
+def test_a_bias_after_layer_normalization_depends_on_no_input() -> None:
+    rule = RULES[BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM].biases[0]
+    one = Tensor(name="t", shape=(1,), type="INT8", quantization=quantize(0.5, 0))  # type: ignore[arg-type]
+    assert product(tk.Operator(inputs=[one] * 20), rule) is not None
+    assert product(tk.Operator(inputs=[one] * 24), rule) is None
+
+
+def test_a_bias_without_parameters_gets_none() -> None:
+    model = convolution()
+    model.subgraphs[0].tensor("b").quantization = None
+    bias = reinterpret(model).model.subgraphs[0].tensor("b")
+    assert (bias.quantization, bias.numpy().tolist()) == (None, [0, 1, 1])
+
+
 def test_quantize_that_only_changes_the_sign_passes_parameters_on() -> None:
     model = graph(lambda g, x: fully_connected(g, g.apply("QUANTIZE", [x], TensorSpec("s", [1, 4], "INT8", quantize(0.5, -128)))), "UINT8", 0.5, 0)
     made = run(model, mode="reinterpret", mean=128, std=128).model
@@ -469,6 +570,23 @@ def test_what_cannot_be_folded_is_refused_with_the_reason() -> None:
         run(float_model(), mode="feed-raw", mean=(1, 2), std=1, fold=True)
     with pytest.raises(tk.EditError, match="one scale and zero point cannot hold"):
         run(float_model(), mode="feed-raw", mean=MEAN, std=STD)
+
+
+def test_exact_normalization_is_put_in_once() -> None:
+    made = run(float_model(), mode="feed-raw", mean=MEAN, std=STD, exact=True).model
+    assert [o.op_name for o in made.subgraphs[0].operators] == ["DEQUANTIZE", "SUB", "MUL", "CONV_2D"]
+    assert run(made, mode="feed-raw", mean=MEAN, std=STD, exact=True).changes == ()
+    assert run(made, mode="feed-raw", mean=MEAN, std=1, exact=True).changes
+
+
+def test_grouped_convolutions_are_not_folded() -> None:
+    builder = ModelBuilder()
+    g = builder.subgraph("main")
+    x = g.input("x", [1, 5, 5, 4], "FLOAT32")
+    operands = [x, g.constant("w", np.ones((6, 2, 2, 2), np.float32)), g.constant("b", np.ones(6, np.float32))]
+    g.output(g.apply("CONV_2D", operands, TensorSpec("y", [1, 4, 4, 6], "FLOAT32"), padding="VALID", stride_w=1, stride_h=1))
+    with pytest.raises(tk.RefusedError, match="it is grouped"):
+        run(builder.build(), mode="feed-raw", mean=1, std=1, fold=True)
 
 
 def test_a_raw_input_keeps_name_index_and_signature() -> None:

@@ -203,7 +203,7 @@ class Chain:
             return "it takes codes as plain numbers"
         if not used or used - {Role.ACTIVATION, Role.CONSTANT, Role.WEIGHTS}:
             return "it keeps it as a state" if Role.STATE in used else "what it is there is not known"
-        if Role.WEIGHTS in used and self.members[tensor].zero_point != 0:
+        if Role.WEIGHTS in used and self.members[tensor].zero_point != 0 and operator.op_name != "BATCH_MATMUL":  # which subtracts it
             return "it serves as weights, whose zero point is 0"
         if operator.op_name == "LSTM" and len(operator.inputs) == 5:
             return "the basic LSTM cell joins it with its own output, whose parameters are fixed"

@@ -141,13 +141,16 @@ def test_options_come_from_texts() -> None:
 def test_specs_are_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ENTRIES", (registry.Entry("rename", "x", "Rename", ""),))
     monkeypatch.setattr(registry, "load", lambda name: Rename)
-    for one in (Rename(), Rename(to="a,b{c}"), Rename(times=2, also=("p", "q=r"), loud=True)):
+    for one in (Rename(), Rename(to="a,b{c}"), Rename(times=2, also=("p", "q=r"), loud=True), Rename(to='a"b', loud=True),
+                Rename(to="'x'"), Rename(to=" x "), Rename(to='"'), Rename(to="it's", also=('",', "{"))):  # fmt: skip
         assert parse_spec(one.describe()) == one
     assert parse_spec(" rename { to = 'x, y' , loud } ") == Rename(to="x, y", loud=True)
     with pytest.raises(EditError, match="rename has no option 'tu'"):
         parse_spec("rename{tu=1}")
     with pytest.raises(EditError, match="expected NAME"):
         parse_spec("rename{")
+    with pytest.raises(EditError, match="is not closed"):
+        parse_spec('rename{to="x, loud}')
 
 
 def test_unknown_passes_are_named_with_the_nearest() -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import convolution
+from tflitekit._schema import TensorType
 from tflitekit.errors import EditError, RefusedError
 from tflitekit.graph import Model, QuantizationParameters, Tensor
+from tflitekit.passes.options import parse_spec
 from tflitekit.passes.parameters import encode_table, parse_scales, read_table, table
 
 
@@ -133,8 +135,9 @@ def test_wrong_parameters_are_refused_in_words(options: dict[str, Any], message:
 def test_tensors_are_named_in_three_ways() -> None:
     for name in ("x", "0:0", "[x]"):
         assert len(apply(convolution(), name, scale="2", keep="codes").changes) == 1
-    with pytest.raises(EditError, match=r"no tensor is named 'weigths'"):
-        apply(convolution(), "weigths", scale="2", keep="codes")
+    for name in ("weigths", "\u00b2:0"):
+        with pytest.raises(EditError, match=f"no tensor is named '{name}'"):
+            apply(convolution(), name, scale="2", keep="codes")
 
 
 def test_floats_and_details_are_refused() -> None:
@@ -172,6 +175,8 @@ def test_an_edited_table_is_applied(tmp_path: Path) -> None:
         ("{", "not a table"), ("[1]", "not a table"), ('{"tensors": 3}', "not a table"), ('[{"index": 99}]', "has no tensor 99"),
         ('[{"index": 0, "name": "w"}]', "is 'x', the table says 'w'"), ('[{"name": "x", "scale": [0]}]', "not a positive"),
         ('[{"name": "x", "scale": ["a"]}]', "expected a number"), ('[{"name": "x", "zero_point": ["a"]}]', "invalid literal"),
+        ('[{"name": "x", "zero_point": [1.5]}]', "expected an integer, got 1.5"), ('[{"name": "x", "axis": 1e999}]', "expected an integer, got inf"),
+        ('[{"index": -1}]', "has no tensor -1"),
     ],
 )  # fmt: skip
 def test_a_wrong_table_is_refused_in_words(tmp_path: Path, content: str, message: str) -> None:
@@ -215,3 +220,84 @@ def test_every_real_model_takes_it_or_says_why_not(models: Path) -> None:
         except (RefusedError, tk.LossyWriteError):
             continue
     assert ran > 15
+
+
+def both_scaled(model: Model, keep: str) -> Model:
+    rows = table(model, model.tensors())
+    for row, factor in zip(rows, (0.5, 1, 0.5, 1, 1), strict=True):
+        row["scale"] = [scale * factor for scale in row["scale"]]
+    return tk.run(model, tk.passes.SetQuantization(from_=tuple(rows), keep=keep)).model
+
+
+def test_a_bias_is_encoded_once_where_a_table_scales_its_factors_too() -> None:
+    model = convolution()
+    made = both_scaled(model, "real")
+    np.testing.assert_array_equal(made.subgraphs[0].tensor("b").numpy(), model.subgraphs[0].tensor("b").numpy() * 2)
+    assert quantization(made, "b").scale.tolist() == (quantization(model, "b").scale * np.float32(0.5)).tolist()
+    assert both_scaled(made, "codes").subgraphs[0].tensor("b").numpy().tolist() == made.subgraphs[0].tensor("b").numpy().tolist()
+
+
+def test_another_scale_of_a_bias_is_told_what_kernels_make_of_it() -> None:
+    result = apply(convolution(), "b", scale="0.5", keep="real")
+    assert "kernels take its codes for input scale x weight scale, whatever its own scale is" in [note.text for note in result.notes]
+
+
+@pytest.mark.parametrize(
+    "broken", [{"zero_point": np.array([1, 2])}, {"scale": np.float32([1, 2])}, {"scale": np.float32([np.nan] * 3)}, {"quantized_dimension": 9}]
+)  # fmt: skip
+def test_codes_without_real_values_are_refused(broken: dict[str, Any]) -> None:
+    model = convolution()
+    for name, value in broken.items():
+        object.__setattr__(quantization(model, "w"), name, value)  # as a file may have it
+    options = {"scale": "0.1,0.1,0.1", "axis": 0, "zero_point": "0"}
+    with pytest.raises(RefusedError, match="give its codes no real values"):
+        apply(model, "w", keep="real", **options)
+    made = apply(model, "w", keep="codes", **options).model
+    assert quantization(made, "w").scale.tolist() == [float(np.float32(0.1))] * 3
+
+
+def test_an_axis_outside_the_shape_is_no_obstacle_where_one_scale_is_stored() -> None:
+    model = convolution()
+    quantization(model, "x").quantized_dimension = 9
+    assert quantization(apply(model, "x", scale="1", keep="codes").model, "x").scale.tolist() == [1]
+
+
+def test_one_zero_point_for_all_stays_one() -> None:
+    shrunk = apply(convolution(), "w", zero_points="one", keep="codes").model
+    made = apply(shrunk, "w", scale="0.1,0.1,0.1", keep="codes").model
+    assert quantization(made, "w").zero_point.tolist() == [0]
+    per_channel = apply(apply(shrunk, "w", scale="0.1", keep="codes").model, "w", scale="0.1,0.1,0.1", keep="codes").model
+    assert quantization(per_channel, "w").zero_point.tolist() == [0, 0, 0]
+
+
+def test_the_highest_code_of_wide_types_is_stored() -> None:
+    model = convolution()
+    wide = QuantizationParameters(scale=[1], zero_point=[0])
+    model.subgraphs[0].add_tensor(Tensor(name="wide", shape=[2], type=TensorType.INT64, quantization=wide))
+    model.set_data(model.subgraphs[0].tensor("wide"), np.array([1, -1]))
+    result = apply(model, "wide", scale="1e-30", keep="real")
+    assert result.model.subgraphs[0].tensor("wide").numpy().tolist() == [2**63 - 1024, -(2**63)]
+    assert result.notes[0].data["clipped"] == 2
+    unsigned = model.subgraphs[0].add_tensor(Tensor(name="u", shape=[1], type=TensorType.UINT64))
+    with pytest.raises(EditError, match="is no code of UINT64"):
+        apply(model, unsigned.name_str, scale="1", zero_point=str(2**63), keep="codes")
+
+
+def test_stored_ranges_follow_the_codes_or_go() -> None:
+    model = convolution()
+    q = quantization(model, "x")
+    q.min, q.max = [-65.5], [62]
+    kept = quantization(apply(model, "x", scale="0.25", zero_point="5", keep="codes").model, "x")
+    assert (kept.min.tolist(), kept.max.tolist()) == ([-33.25], [30.5])
+    assert quantization(apply(model, "x", scale="0.25", keep="real").model, "x").min.tolist() == [-65.5]
+    object.__setattr__(q, "scale", np.float32([0]))  # as a file may have it
+    gone = quantization(apply(model, "x", scale="0.25", keep="codes").model, "x")
+    assert (len(gone.min), len(gone.max)) == (0, 0)
+
+
+def test_a_table_of_a_file_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(encode_table(table(convolution(), convolution().tensors()), ".json"))
+    one = tk.passes.SetQuantization(from_=read_table(str(path)), keep="codes")
+    assert one.describe() == f"set-quantization{{keep=codes,from={path}}}"
+    assert parse_spec(one.describe()) == one

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PassError, RefusedError
-from .options import option, options_of
+from .options import option, options_of, quoted
 
 if TYPE_CHECKING:
     from ..diff import Change
@@ -113,8 +113,7 @@ class Pass:
 
 
 def _text(value: Any) -> str:
-    shown = str(value).lower() if isinstance(value, bool) else str(value)
-    return f'"{shown}"' if re.search(r"[,{}\[\]()]", shown) else shown
+    return quoted(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,3 @@ def _check_problems(one: Pass, before: Sequence[Problem], after: Sequence[Proble
                 fresh.append(f"{problem.path}: {problem.message}")
     if fresh:
         raise PassError(f"{one.name} would leave the model broken: {'; '.join(fresh[:3])}")
-
-
-def option_values(one: Pass) -> Iterator[tuple[str, Any]]:
-    """The names and values of a pass's options."""
-    return ((entry.name, getattr(one, entry.name)) for entry in fields(one))

@@ -61,9 +61,15 @@ def bias_uses(model: Model) -> Iterator[BiasUse]:
             for one in rule.biases if rule is not None else ():
                 tensor = operator.inputs[one.operand] if one.operand < len(operator.inputs) else None
                 if tensor is not None and tensor.is_constant and tensor.type.name in ("INT32", "INT64"):
-                    scales = product(operator, one)
+                    scales = _scales_of(operator, one, tensor)
                     if scales is not None:
                         yield BiasUse(subgraph, operator, one, tensor, scales)
+
+
+def _scales_of(operator: Operator, rule: BiasRule, bias: Tensor) -> Scales | None:
+    """The scales of one code of a bias; None where they are not known, or are neither one nor one for each value."""
+    scales = product(operator, rule)
+    return scales if scales is None or len(scales) in (1, bias.shape[-1] if bias.shape else 1) else None
 
 
 class BiasKeeper:
@@ -81,7 +87,7 @@ class BiasKeeper:
         """
         worst = 0.0
         for use in self.before:
-            scales = product(use.operator, use.rule)
+            scales = _scales_of(use.operator, use.rule, use.tensor)
             wanted = type_ if type_ is not None and operators is not None and use.operator in operators else use.tensor.type
             if scales is None or (scales.tobytes() == use.scales.tobytes() and wanted == use.tensor.type):
                 continue
@@ -116,8 +122,7 @@ def reencoded(tensor: Tensor, old: Scales, new: Scales, type_: TensorType | None
     with np.errstate(all="ignore"):
         wanted = rounded(real / new.astype(np.float64))
     type_ = tensor.type if type_ is None else type_
-    limit = INTEGER_RANGES[type_][1]
-    bad = ~(np.abs(wanted) <= limit)
+    bad = ~(np.abs(wanted) < float(INTEGER_RANGES[type_][1] + 1))  # a power of two, so exact in float64
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise RefusedError(

@@ -116,7 +116,7 @@ def build(cls: type[Pass], texts: Mapping[str, Sequence[str]]) -> Pass:
 
 
 def _split(body: str) -> list[str]:
-    """The items of a list separated by commas; those inside quotes, brackets or parentheses do not count."""
+    """The items of a list separated by commas; those inside quotes, brackets or parentheses do not count. EditError for quotes that do not end."""
     items, depth, quote, current = [], 0, "", ""
     for character in body:
         if quote:
@@ -130,8 +130,18 @@ def _split(body: str) -> list[str]:
             current = ""
         else:
             current += character
+    if quote:
+        raise EditError(f"{body!r}: the quote {quote} is not closed")
     return [item.strip() for item in (*items, current) if item.strip()]
 
 
+def quoted(value: str) -> str:
+    """A value as it stands in the text of a pass: in quotes where it would be taken apart or stripped. A quote in it is doubled."""
+    plain = value == value.strip() and not re.search(r"""[,{}\[\]()"']""", value)
+    return value if plain else '"' + value.replace('"', '""') + '"'
+
+
 def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1].replace(value[0] * 2, value[0])
+    return value

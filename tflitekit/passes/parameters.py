@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import types
+from .._schema import TensorType
 from ..errors import EditError, RefusedError
 from ..graph import Model, QuantizationParameters, Tensor
 from ..quant.affine import float32_scale, rounded
@@ -84,7 +85,7 @@ def chosen(model: Model, names: Iterable[str]) -> list[Tensor]:
         exact = [tensor for tensor in model.tensors() if tensor.name_str == name]
         if exact:
             hits = exact
-        elif colon and subgraph.isdigit() and index.isdigit():
+        elif colon and subgraph.isdecimal() and index.isdecimal():
             hits = [t for n, g in enumerate(model.subgraphs) if n == int(subgraph) for i, t in enumerate(g.tensors) if i == int(index)]
         else:
             hits = [tensor for tensor in model.tensors() if fnmatchcase(tensor.name_str, name)]
@@ -98,7 +99,10 @@ def chosen(model: Model, names: Iterable[str]) -> list[Tensor]:
 
 
 def set_parameters(options: SetQuantization, model: Model, notes: Notes) -> None:
-    """Set the parameters of all tensors that were chosen, then encode the biases that depend on them again where real values are to stay."""
+    """Set the parameters of all tensors that were chosen, then encode the biases that depend on them again where real values are to stay.
+
+    Where real values are to stay, biases come last: by then they follow their operators, and only what is asked for beyond that changes them.
+    """
     if options.from_ is not None:
         targets = from_table(model, options.from_)
     else:
@@ -106,10 +110,17 @@ def set_parameters(options: SetQuantization, model: Model, notes: Notes) -> None
         targets = [(tensor, wanted) for tensor in chosen(model, options.tensor)]
     real = options.keep == KEEP_REAL
     biases = BiasKeeper(model)
-    touched = [tensor for tensor, wanted in targets if _set(model, tensor, wanted, real, notes)]
     if real:
+        held = {use.tensor for use in biases.before}
+        for tensor, wanted in targets:
+            if tensor not in held:
+                _set(model, tensor, wanted, real, notes)
         biases.restore(notes)
+        for tensor, wanted in targets:
+            if tensor in held and _set(model, tensor, wanted, real, notes):
+                notes.remark(tensor, "kernels take its codes for input scale x weight scale, whatever its own scale is")
         return
+    touched = [tensor for tensor, wanted in targets if _set(model, tensor, wanted, real, notes)]
     for use in biases.before:
         if any(tensor in touched for tensor in use.operator.inputs) and use.tensor not in touched:
             notes.remark(use.tensor, f"bias of {use.operator.op_name}: its codes mean input scale x weight scale, which changed with the parameters")
@@ -155,7 +166,7 @@ def _resolved(
     if not len(scale):
         raise EditError(f"{where} has no scale yet: give one")
     axis = wanted.axis if wanted.axis is not None else old.quantized_dimension if old is not None else 0
-    if tensor.shape and not 0 <= axis < len(tensor.shape):
+    if tensor.shape and not 0 <= axis < len(tensor.shape) and (wanted.axis is not None or len(scale) > 1):
         raise EditError(f"{where}: axis {axis}, expected 0 to {len(tensor.shape) - 1} for shape {list(tensor.shape)}")
     if len(scale) > 1 and (not tensor.shape or len(scale) != tensor.shape[axis]):
         fit = f"{tensor.shape[axis]} along axis {axis} of {list(tensor.shape)}" if tensor.shape else "one"
@@ -163,12 +174,13 @@ def _resolved(
     stored = tuple(old.zero_point.tolist()) if old is not None else ()
     given = wanted.zero_point if wanted.zero_point is not None else stored or (0,)
     if len(set(given)) == 1:
-        given = given[:1] * (1 if wanted.zero_points == ONE else len(scale))
+        stays_one = not wanted.zero_points and wanted.zero_point is None and old is not None and len(stored) == 1 < len(old.scale)
+        given = given[:1] * (1 if wanted.zero_points == ONE or stays_one else len(scale))
     elif wanted.zero_points == ONE:
         raise EditError(f"{where}: its zero points differ, so one cannot stand for all")
     if len(given) not in (1, len(scale)):
         raise EditError(f"{where}: {len(given)} zero points for {len(scale)} scales")
-    low, high = limits
+    low, high = limits[0], min(limits[1], types.INTEGER_RANGES[TensorType.INT64][1])  # a zero point is stored as INT64
     outside = [z for z in given if not low <= z <= high]
     if outside:
         raise EditError(f"{where}: zero point {outside[0]} is no code of {tensor.type.name} ({low} to {high})")
@@ -185,17 +197,30 @@ def _along(values: npt.NDArray[Any], tensor: Tensor, axis: int) -> npt.NDArray[n
     return wide.reshape(shape)
 
 
+def fits(tensor: Tensor, q: QuantizationParameters) -> bool:
+    """Whether parameters say what every code of a tensor means: finite scales, one or one for each slice, and zero points likewise."""
+    lengths = {1, tensor.shape[q.quantized_dimension]} if 0 <= q.quantized_dimension < len(tensor.shape) else {1}
+    sound = bool((np.isfinite(q.scale) & (q.scale >= 0)).all())
+    return sound and len(q.scale) in lengths and len(q.zero_point) in {0, 1, len(q.scale)}
+
+
 def encoded_again(model: Model, tensor: Tensor, old: QuantizationParameters, new: QuantizationParameters) -> tuple[float, int]:
     """Store codes that mean at `new` what the stored ones mean at `old`; returns (largest error in real values, values clipped).
 
-    Computed in float64, rounded half away from zero.
+    Computed in float64, rounded half away from zero. RefusedError where the stored ones have no meaning.
     """
+    if not fits(tensor, old):
+        raise RefusedError(
+            f"tensor {tensor.name_str!r}: its {len(old.scale)} scales and {len(old.zero_point)} zero points give its codes no real values. "
+            "--keep codes sets others"
+        )
     codes = tensor.numpy()
     real = (codes.astype(np.float64) - _along(old.zero_point, tensor, old.quantized_dimension)) * _along(old.scale, tensor, old.quantized_dimension)
     step, zero = _along(new.scale, tensor, new.quantized_dimension), _along(new.zero_point, tensor, new.quantized_dimension)
     low, high = types.INTEGER_RANGES[tensor.type]
     wanted = rounded(real / step) + zero
-    stored = np.clip(wanted, low, high)
+    top = float(high) if int(float(high)) <= high else np.nextafter(float(high), 0.0)  # the highest INT64 is no float64
+    stored = np.clip(wanted, low, top)
     model.set_data(tensor, stored.astype(np.int64) if types.BITS[tensor.type] < 8 else stored.astype(codes.dtype))
     return float(np.max(np.abs((stored - zero) * step - real), initial=0.0)), int((stored != wanted).sum())
 
@@ -208,9 +233,11 @@ def _carry_range(tensor: Tensor, old: QuantizationParameters, new: QuantizationP
         values = getattr(old, attribute)
         if not len(values):
             continue
-        if len(old.scale) == len(new.scale) == len(values) and len({len(old.zero_point), len(new.zero_point)} - {1, len(values)}) == 0:
+        counts = {len(old.zero_point) or 1, len(new.zero_point)}
+        if len(old.scale) == len(new.scale) == len(values) and counts <= {1, len(values)} and (old.scale > 0).all():
             code = values.astype(np.float64) / old.scale + (old.zero_point if len(old.zero_point) else 0)
-            setattr(old, attribute, ((code - new.zero_point) * new.scale).astype(np.float32))
+            with np.errstate(over="ignore"):
+                setattr(old, attribute, ((code - new.zero_point) * new.scale).astype(np.float32))
         else:
             setattr(old, attribute, None)
 
@@ -258,23 +285,38 @@ def encode_table(rows: Sequence[dict[str, Any]], suffix: str) -> bytes:
     return target.getvalue()
 
 
-def read_table(name: str) -> tuple[dict[str, Any], ...]:
+class ParameterTable(tuple[dict[str, Any], ...]):
+    """The rows of a table file; as text it is the name of the file."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def read_table(name: str) -> ParameterTable:
     """The rows of a table file; EditError for a file that is none."""
     path = Path(name)
     try:
         if path.suffix == ".npz":
-            return tuple(_npz_rows(path))
+            return _named(_npz_rows(path), name)
         found = json.loads(path.read_text())
         rows = found["tensors"] if isinstance(found, dict) else found
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise TypeError("no list of tensors")
-        return tuple(rows)
+        return _named(rows, name)
     except OSError as error:
         raise EditError(f"{name}: {error.strerror or error}") from None
     except EditError:
         raise
     except Exception as error:
         raise EditError(f"{name}: not a table of parameters as `tensors --export` writes it ({error})") from None
+
+
+def _named(rows: Iterable[dict[str, Any]], name: str) -> ParameterTable:
+    made = ParameterTable(rows)
+    made.name = name
+    return made
 
 
 def _npz_rows(path: Path) -> Iterable[dict[str, Any]]:
@@ -295,8 +337,8 @@ def from_table(model: Model, rows: Iterable[dict[str, Any]]) -> list[tuple[Tenso
         tensor = _row_tensor(model, row)
         try:
             scale = tuple(_scale_of(value) for value in _list(row.get("scale"))) or None
-            zero_point = tuple(int(value) for value in _list(row.get("zero_point"))) or None
-            axis = None if row.get("axis") is None else int(row["axis"])
+            zero_point = tuple(_integer(value) for value in _list(row.get("zero_point"))) or None
+            axis = None if row.get("axis") is None else _integer(row["axis"])
         except (TypeError, ValueError) as error:
             raise EditError(f"tensor {tensor.name_str!r}: {error}") from None
         stored_one = zero_point is not None and scale is not None and len(zero_point) == 1 < len(scale)
@@ -308,7 +350,10 @@ def _row_tensor(model: Model, row: dict[str, Any]) -> Tensor:
     if "index" not in row:
         return chosen(model, [str(row.get("name", ""))])[0]
     try:
-        tensor = model.subgraphs[int(row.get("subgraph", 0))].tensors[int(row["index"])]
+        number, index = _integer(row.get("subgraph", 0)), _integer(row["index"])
+        if min(number, index) < 0:
+            raise IndexError
+        tensor = model.subgraphs[number].tensors[index]
     except (IndexError, TypeError, ValueError):
         raise EditError(f"subgraph {row.get('subgraph', 0)} has no tensor {row['index']}") from None
     if "name" in row and row["name"] != tensor.name_str:
@@ -318,6 +363,13 @@ def _row_tensor(model: Model, row: dict[str, Any]) -> Tensor:
 
 def _list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _integer(value: Any) -> int:
+    """An integer of a table; ValueError for what is none, since rounding it would be a guess."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"expected an integer, got {value!r}")
+    return int(value)
 
 
 def _scale_of(value: Any) -> float:

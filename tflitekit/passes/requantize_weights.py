@@ -19,7 +19,7 @@ def _choices(text: str) -> tuple[Choice, ...]:
 
 @dataclass(frozen=True)
 class RequantizeWeights(Pass):
-    """Store weights in another type, granularity or form, with what it costs in real values.
+    """Store weights in another type, granularity or form, with what it costs.
 
     Sources are FLOAT32, FLOAT16, INT8, UINT8, INT4 and INT2 constants that an operator reads as weights, also through DEQUANTIZE. What no kernel
     computes is refused, tensor by tensor; the rest is done. Biases of integer operators are encoded again where the weights' scales change. Codes

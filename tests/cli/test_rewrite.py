@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import tflitekit as tk
 from tests.audit.test_findings import convolution
+from tests.passes.test_requantize_weights import dense
 from tflitekit.cli.main import main
 from tflitekit.passes.registry import ENTRIES
 
@@ -99,3 +102,44 @@ def test_every_pass_has_help(entry: object, capsys: pytest.CaptureFixture[str]) 
     assert main([entry.name, "--help"]) == 0  # type: ignore[attr-defined]
     shown = capsys.readouterr().out
     assert "--dry-run" in shown and "keys of --json" in shown
+
+
+def test_choices_of_weights_are_compared_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.tflite"
+    tk.write(dense(), path)
+    assert main(["requantize-weights", str(path), "--try", "int8,int4/blockwise-32", "--range", "mse"]) == 0
+    shown = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [path]
+    assert "(nothing written)" in shown and "int4/blockwise-32/mse" in shown and "SQNR of each tensor" in shown
+    assert main(["requantize-weights", str(path), "--try", "int8,int2/blockwise-32", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["output"] is None and facts["passes"][0]["pass"] == 'requantize-weights{try="int8,int2/blockwise-32"}'
+    notes = facts["passes"][0]["notes"]
+    assert [note["data"]["choice"] for note in notes if note["kind"] == "refused"] == ["int2/blockwise-32"]
+
+
+def test_the_cost_of_weights_is_a_table_with_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.tflite"
+    tk.write(dense(), path)
+    assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
+    shown = capsys.readouterr().out
+    assert "INT4 per-channel hybrid" in shown and "2048 -> 256" in shown and "in total, 1 tensor" in shown
+    assert any(character in shown for character in "█#")
+    written = tmp_path / "m.requantize-weights.tflite"
+    assert main(["requantize-weights", str(written), "--to", "int8", "--json"]) == 0
+    data = [note["data"] for note in json.loads(capsys.readouterr().out)["passes"][0]["notes"] if note["name"] == "w"]
+    assert data[0]["exact"] and data[0]["sqnr"] is None and data[0]["noise"] == 0
+
+
+def test_work_is_shown_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.tflite"
+    tk.write(dense(), path)
+    told: list[tuple[int, int, str]] = []
+
+    @contextmanager
+    def progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
+        yield lambda *how: told.append(how)
+
+    monkeypatch.setattr("tflitekit.cli.rewrite.progress", progress)
+    assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
+    assert told == [(0, 1, "w")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
@@ -29,3 +30,4 @@ def quantized(path: Path, bits: int, granularity: str = "CHANNELWISE", *, weight
             return None
         finally:
             logging.disable(logging.NOTSET)
+            gc.collect()  # it keeps files mapped in cycles

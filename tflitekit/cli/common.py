@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,6 +104,23 @@ def write_text(name: str, text: str, start: str, option: str) -> None:
             if (head := file.read(64).lstrip()) and not head.startswith(start.encode()):
                 raise OutputError(f"{name} is there and was not written by {option}; it is not replaced. Name another file after {option}")
     replace_file(path, [text.encode()], True, lambda _: None)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A function to tell how far work is (done, in all, on what), shown as a bar on stderr; None where that is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..reports.escape import escape
+    from ..reports.render import console
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
+    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
+        task = bar.add_task(label, total=None, name="")
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, name=escape(name))
 
 
 def blocks() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..passes.options import Option, build, options_of
 from ..passes.registry import load
 from .check import add_check, check
-from .common import add_json, add_model, add_output, put, write_output
+from .common import add_json, add_model, add_output, blocks, progress, put, write_output
 
 if TYPE_CHECKING:
     from ..passes.base import Pass
@@ -78,9 +78,11 @@ def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -
     from ..reports.rewritten import rewritten_facts, rewritten_report
 
     model = read(arguments.model)
-    result = run(model, *passes)
+    with progress(label) as working:
+        result = run(model, *passes, progress=working)
     checked = check(arguments.model, result.model, arguments) if arguments.check else None
     facts = rewritten_facts(model, result) | {"check": checked}
-    facts |= output_facts(*((None, encode(result.model)) if arguments.dry_run else write_output(result.model, arguments, label)))
-    put(facts, arguments, lambda: rewritten_report(facts, changes=arguments.dry_run))
+    dry = arguments.dry_run or not any(one.writes for one in passes)
+    facts |= output_facts(*((None, encode(result.model)) if dry else write_output(result.model, arguments, label)))
+    put(facts, arguments, lambda: rewritten_report(facts, changes=arguments.dry_run, blocks=blocks()))
     return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Note", "Notes", "Pass", "PassError", "PassResult", "RefusedError", "Step", "option", "options_of", "run"]
 
+Progress = Callable[[int, int, str], None]
 CHANGED, REFUSED, REMARK = "changed", "refused", "remark"
 KINDS = (CHANGED, REFUSED, REMARK)
 
@@ -51,8 +52,14 @@ class Note:
 class Notes:
     """What a pass says while it works. Objects are turned into paths when the pass is done, since lists may move meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress | None = None) -> None:
         self._entries: list[tuple[str, Any, str, dict[str, Any]]] = []
+        self._progress = progress
+
+    def working(self, done: int, total: int, name: str) -> None:
+        """How far a long pass is: so many of so many things are done, the next is `name`."""
+        if self._progress is not None:
+            self._progress(done, total, name)
 
     def changed(self, what: Tensor | Operator | SubGraph | str | None, text: str, **data: Any) -> None:
         """Something was changed. `what` is the object it is about, or a path, or None for the model."""
@@ -100,6 +107,11 @@ class Pass:
     def apply(self, model: Model, notes: Notes) -> None:
         """Edit the model. RefusedError if it cannot be done at all; what cannot be done for single tensors is noted."""
         raise NotImplementedError
+
+    @property
+    def writes(self) -> bool:
+        """Whether the result is worth a file; a pass that only reports says no."""
+        return True
 
     def describe(self) -> str:
         """The pass with the options that are not at their default, as `apply -p` takes it."""
@@ -157,8 +169,8 @@ class PassResult:
         return "rebuild" if source is None else str(source.writer_for(self.model))
 
 
-def run(model: Model, *passes: Pass) -> PassResult:
-    """Run passes one after the other on a copy of the model.
+def run(model: Model, *passes: Pass, progress: Progress | None = None) -> PassResult:
+    """Run passes one after the other on a copy of the model. `progress` is told how far a long one is: done, in all, on what.
 
     RefusedError where a pass cannot do what it is asked for, PassError where it changed what it does not declare or left the model with an error that
     it did not have before; the argument is as it was in every case.
@@ -169,7 +181,7 @@ def run(model: Model, *passes: Pass) -> PassResult:
     current, problems, steps = model, verify(model), []
     for one in passes:
         started = time.perf_counter()
-        made, changes, notes = _apply(current, one)
+        made, changes, notes = _apply(current, one, progress)
         if changes:
             after = verify(made)
             _check_problems(one, problems, after)
@@ -179,12 +191,12 @@ def run(model: Model, *passes: Pass) -> PassResult:
     return PassResult(current if changes else model, tuple(changes), tuple(steps), tuple(problems))
 
 
-def _apply(model: Model, one: Pass) -> tuple[Model, list[Change], tuple[Note, ...]]:
+def _apply(model: Model, one: Pass, progress: Progress | None) -> tuple[Model, list[Change], tuple[Note, ...]]:
     """A changed copy, how it differs, and what the pass said."""
     from .._copy import copied
     from ..diff import diff
 
-    made, notes = copied(model), Notes()
+    made, notes = copied(model), Notes(progress)
     one.apply(made, notes)
     changes = diff(model, made)
     foreign = [change for change in changes if not declared(one.touches, change.path)]

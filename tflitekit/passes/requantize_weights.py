@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import EditError
 from .base import Notes, Pass, option
-from .weights.choices import FORMS, GRANULARITIES, RANGES, ROUNDINGS, TARGETS, Choice, Rule, parse_choice, read_recipe, size
+from .weights.choices import FORMS, GRANULARITIES, RANGES, ROUNDINGS, TARGETS, Choice, Choices, Rule, parse_choices, read_recipe, size
 
 if TYPE_CHECKING:
     from ..graph import Model
-
-
-def _choices(text: str) -> tuple[Choice, ...]:
-    return tuple(parse_choice(item, Choice()) for item in text.split(",") if item.strip())
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class RequantizeWeights(Pass):
         None, "what is different for single tensors: a TOML file of [[weights]] tables", metavar="FILE", parse=read_recipe
     )
     try_: tuple[Choice, ...] | None = option(
-        None, "compare choices and write nothing: int8,int4,int4/blockwise-32/mse", metavar="CHOICES", parse=_choices
+        None, "compare choices and write nothing: int8,int4,int4/blockwise-32/mse", metavar="CHOICES", parse=parse_choices
     )
     no_errors: bool = option(False, "do not measure errors: reads large weights once less")
 
@@ -58,9 +54,9 @@ class RequantizeWeights(Pass):
             raise EditError("requantize-weights: give --to, or --try, which writes nothing")
         _ = self.choice
         if isinstance(self.try_, str):
-            raise EditError("requantize-weights: try_ holds choices; parse_choice makes one of a text")
+            object.__setattr__(self, "try_", parse_choices(self.try_))
         if self.try_:
-            object.__setattr__(self, "try_", tuple(replace(choice, **self._defaults(choice)) for choice in self.try_))
+            object.__setattr__(self, "try_", Choices(replace(choice, **self._defaults(choice)) for choice in self.try_))
 
     def _defaults(self, choice: Choice) -> dict[str, Any]:
         """What the other options say for a choice that is tried."""

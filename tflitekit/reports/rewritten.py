@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from ..audit import ERROR, WARNING, Finding, audit
 from ..graph import Model
 from ..passes.base import CHANGED, KINDS, REFUSED, Note, PassResult
+from .bars import ASCII_BLOCKS
 from .changes import changes_facts, changes_report
 from .compare import summary
 from .copied import HOW
 from .report import Cell, Column, KeyValues, Report, Table, Value
 from .report import Note as Paragraph
+from .requantized import costs, is_cost
 from .values import Facts, file_facts, plural, size_text
 
 _STYLES = {CHANGED: "new", REFUSED: "warning"}
@@ -71,21 +73,23 @@ def _beyond(findings: Sequence[Finding], others: Sequence[Finding]) -> list[Fact
     return found
 
 
-def rewritten_report(facts: Facts, *, changes: bool = False) -> Report:
+def rewritten_report(facts: Facts, *, changes: bool = False, blocks: str = ASCII_BLOCKS) -> Report:
     """What was written and how, the notes of the passes, what the audit says differently; with `changes` the diff too."""
     output = facts["output"]
     target = output["path"] if output else "(nothing written)"
     report = Report(f"{facts['input']['name']} -> {target}", [KeyValues("", _rows(facts))])
     for step in facts["passes"]:
-        report.sections += _notes(step)
+        told = [note for note in step["notes"] if not is_cost(note)]
+        report.sections += costs(step["notes"], blocks)
+        report.sections += _notes(step | {"notes": told}) if told or not step["notes"] else []
     for title, key, style in (("Findings of the audit that are gone", "gone", "good"), ("New findings of the audit", "new", "warning")):
         if facts["findings"][key]:
             table = Table(title, [Column("code"), Column("where", priority=8, style="name"), Column("what", priority=9, own_line=True)])
             table.rows = [[Cell(f["code"], style), f["name"] or f["path"], f["message"]] for f in facts["findings"][key]]
             report.sections.append(table)
     if changes and facts["changes"]:
-        told = {"a": facts["input"], "b": output or facts["input"], "equal": False, "changes": facts["changes"]}
-        report.sections += [Paragraph("Every change, by path:"), *changes_report(told).sections]
+        pair = {"a": facts["input"], "b": output or facts["input"], "equal": False, "changes": facts["changes"]}
+        report.sections += [Paragraph("Every change, by path:"), *changes_report(pair).sections]
     return report
 
 

@@ -84,6 +84,20 @@ def parse_choice(text: str, base: Choice) -> Choice:
     return dataclasses.replace(base, **changes)
 
 
+class Choices(tuple[Choice, ...]):
+    """Choices to compare; as a text, with commas between."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+def parse_choices(text: str) -> Choices:
+    """Choices from a text with commas between; EditError for one that cannot be meant."""
+    return Choices(parse_choice(item, Choice()) for item in text.split(",") if item.strip())
+
+
 # ---- recipes ----
 
 _SELECTORS = ("tensor", "operator")
@@ -104,6 +118,15 @@ class Rule:
         return named and (not self.operators or any(operator in self.operators for operator in operators))
 
 
+class Recipe(tuple[Rule, ...]):
+    """The entries of a recipe; as a text, the name of its file."""
+
+    name = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def choice_for(base: Choice, rules: tuple[Rule, ...], tensor: str, operators: frozenset[str]) -> Choice:
     """What is asked for a tensor: the changes of every entry that matches, later ones over earlier ones."""
     changes: dict[str, Any] = {}
@@ -113,7 +136,7 @@ def choice_for(base: Choice, rules: tuple[Rule, ...], tensor: str, operators: fr
     return dataclasses.replace(base, **changes) if changes else base
 
 
-def read_recipe(name: str) -> tuple[Rule, ...]:
+def read_recipe(name: str) -> Recipe:
     """The entries of a recipe file, a TOML document of [[weights]] tables; EditError for what cannot be meant."""
     if sys.version_info >= (3, 11):
         import tomllib
@@ -128,7 +151,9 @@ def read_recipe(name: str) -> tuple[Rule, ...]:
     tables = document.get("weights")
     if set(document) - {"weights"} or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise EditError(f"{name}: expected tables named [[weights]], and nothing else")
-    return tuple(_rule(table, f"{name}: entry {number}") for number, table in enumerate(tables, 1))
+    recipe = Recipe(_rule(table, f"{name}: entry {number}") for number, table in enumerate(tables, 1))
+    recipe.name = name
+    return recipe
 
 
 def _rule(table: Mapping[str, Any], where: str) -> Rule:

@@ -102,7 +102,8 @@ def _jobs(
     biases = _biases(model)
     same: dict[Any, Encoding] = {}
     jobs: list[Job] = []
-    for constant in picked:
+    for done, constant in enumerate(picked):
+        notes.working(done, len(picked), constant.tensor.name_str)
         one = plans.get(constant)
         if one is not None and not _is_there(one):
             job = _job(one, biases, same, options.measured)
@@ -311,13 +312,19 @@ def _tell(job: Job, notes: Notes, choice: str = "") -> None:
     }  # fmt: skip
     words = f"{source + ' as ' if source else ''}{one.type.name}{' ' + kind if kind else ''}, {one.form}"
     if cost is not None:
-        data |= loss_data(cost) | {"worst": [list(entry) for entry in cost.worst(_WORST)] if len(cost.channel_sqnr) > 1 else []}
+        data |= loss_data(cost) | {"worst": _worst(cost)}
         words += f": {cost_text(cost)}"
     elif made.exact:
         words += ": nothing is lost"
     if len(one.runtimes) < len(LITERT):
         words += f"; right only in {', '.join(runtime.value for runtime in one.runtimes) or 'no runtime'}"
     (notes.remark if choice else notes.changed)(one.constant.tensor, words, **data, **({"choice": choice} if choice else {}))
+
+
+def _worst(cost: Loss) -> list[list[Any]]:
+    """The worst channels: number, dB (None where there is only noise), largest error."""
+    entries = cost.worst(_WORST) if len(cost.channel_sqnr) > 1 else []
+    return [[channel, decibels if np.isfinite(decibels) else None, error] for channel, decibels, error in entries if error]
 
 
 def loss_data(cost: Loss) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--quick] [--only operators,real,audit,big,kernels]`: run the comparisons and print one Markdown table."""
+"""`python -m tests.benchmarks [--quick] [--only operators,real,audit,big,kernels,int8]`: run the comparisons and print one Markdown table."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def run(kinds: list[str], folder: Path, quick: bool) -> list[Row]:
         rows += cases.big_weights((50 if quick else 500) * cases.MEGABYTE, folder)
     if "kernels" in kinds and find_spec("litert_quantizer") is not None:
         rows += cases.weight_kernels((8 if quick else 64) * cases.MEGABYTE)
+    if "int8" in kinds and find_spec("litert_quantizer") is not None:
+        for megabytes, targets in cases.WHOLE_JOBS[: 1 if quick else None]:
+            rows += cases.weights_to_int8(megabytes * cases.MEGABYTE, folder, targets)
     return rows
 
 
@@ -39,7 +42,7 @@ def main() -> int:
     """Print the table; 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the sizes")
-    parser.add_argument("--only", default="operators,real,audit,big,kernels", help="which comparisons, separated by commas")
+    parser.add_argument("--only", default="operators,real,audit,big,kernels,int8", help="which comparisons, separated by commas")
     parser.add_argument("--folder", type=Path, help="where to write; the file system counts (default: a temporary folder)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:

@@ -7,8 +7,10 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -218,3 +220,48 @@ def weight_kernels(size: int, repeats: int = 5) -> list[Row]:
         away.row(f"{name}: INT8 per channel, halves away from 0", 0),
         pack.row(f"{four.nbytes / MEGABYTE:.0f} Mi of INT4 codes: packed", 3),
     ]
+
+
+_OURS = "tk.write(tk.run(tk.read({source!r}), tk.passes.RequantizeWeights(to='int8', no_errors=True)).model, {target!r}, overwrite=True)"
+_THEIRS = "quantizer.Quantizer({source!r}, recipe.dynamic_wi8_afp32()).quantize().export_model({target!r}, overwrite=True)"
+_QUIET = "out, sys.stdout, sys.stderr = sys.stdout, open('/dev/null', 'w'), open('/dev/null', 'w')"
+
+
+def weights_to_int8(size: int, folder: Path, targets: tuple[float, float], repeats: int = 5) -> list[Row]:
+    """Read, quantize to hybrid INT8 per channel, save: `size` bytes of float weights. Neither syncs; ours verifies what it wrote.
+
+    `targets` are the promised ratio of time, and the megabytes of anonymous memory, or (negative) their ratio to the peer's.
+    """
+    quantizer, recipe = (import_module(f"litert_quantizer.{name}") for name in ("quantizer", "recipe"))
+    source, ours, theirs = folder / "big.tflite", folder / "ours.tflite", folder / "theirs.tflite"
+    tk.write(generated.float_weights(size), source, overwrite=True)
+    made = tk.passes.RequantizeWeights(to="int8", rounding="half-even", no_errors=True)
+
+    def mine() -> None:
+        tk.write(tk.run(tk.read(source), made).model, ours, overwrite=True)
+
+    def other() -> None:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            quantizer.Quantizer(str(source), recipe.dynamic_wi8_afp32()).quantize().export_model(str(theirs), overwrite=True)
+
+    def same(*_: Any) -> None:
+        pair = zip(tk.read(ours).tensors(), tk.read(theirs).tensors(), strict=True)
+        assert all(a.buffer.data == b.buffer.data for a, b in pair if a.is_constant)  # type: ignore[union-attr]
+
+    with patch("os.fsync"):
+        timing = interleave({"tflitekit": mine, QUANTIZER: other}, repeats, check=same)
+    grown = anonymous_memory(_OURS.format(source=str(source), target=str(ours)))
+    work = f"{_QUIET}\n{_THEIRS.format(source=str(source), target=str(theirs))}\nsys.stdout = out"
+    taken = anonymous_memory(work, "from litert_quantizer import quantizer, recipe")
+    for path in (source, ours, theirs):
+        path.unlink()
+    name = f"{size / MEGABYTE:.0f} MiB of float weights: read, INT8 per channel, save"
+    limit = targets[1] if targets[1] >= 0 else taken / -targets[1]
+    return [
+        timing.row(name, targets[0]),
+        Row(f"{name}: RssAnon above the import", grown, 0, limit, "MB", f"litert-quantizer grows by {taken:.0f} MB"),
+    ]
+
+
+# Megabytes, ratio of time, and megabytes of memory or (negative) the ratio to litert-quantizer's.
+WHOLE_JOBS = ((100, (1.5, 0.0)), (500, (4.0, -4.0)), (1500, (6.0, 256.0)))

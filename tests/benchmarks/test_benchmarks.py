@@ -74,6 +74,13 @@ def test_big_weights(tmp_path: Path) -> None:
     expect(cases.big_weights(500 * cases.MEGABYTE, tmp_path))
 
 
+@pytest.mark.benchmark
+@pytest.mark.parametrize(("megabytes", "targets"), cases.WHOLE_JOBS)
+def test_weights_to_int8(tmp_path: Path, megabytes: int, targets: tuple[float, float]) -> None:
+    pytest.importorskip("litert_quantizer")
+    expect(cases.weights_to_int8(megabytes * cases.MEGABYTE, tmp_path, targets))
+
+
 def test_the_harness_measures() -> None:
     """A control: order, counts and ratios of known candidates, and memory that is really taken."""
     order: list[str] = []

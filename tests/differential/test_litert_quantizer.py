@@ -98,9 +98,10 @@ def distances(path: Path, recipe: str) -> list[tuple[str, str, float, float]]:
     """(model, resolver, our dB, their dB) where both run."""
     theirs, options = RECIPES[recipe]
     data = quantizer.quantized(path, theirs[0], theirs[1], weight_only=theirs[2])
-    if data is None or not made_here(tk.read(path), tk.parse(data)):
+    weights = () if data is None else tuple(tensor.name_str for tensor in made_here(tk.read(path), tk.parse(data)).values())
+    if data is None or not weights:  # it takes no LSTM, and no weights that are integers already
         return []
-    ours = tk.serialize(tk.run(tk.read(path), RequantizeWeights(no_errors=True, **EVEN, **options)).model)
+    ours = tk.serialize(tk.run(tk.read(path), RequantizeWeights(tensor=weights, no_errors=True, **EVEN, **options)).model)
     found = []
     for resolver in (runtime.REFERENCE, runtime.NO_DELEGATES, runtime.DEFAULT):
         outcomes = runtime.pool().run([runtime.Job(model, resolver, recipe=0) for model in (path, ours, data)])

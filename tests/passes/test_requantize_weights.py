@@ -18,7 +18,7 @@ from tflitekit.errors import EditError
 from tflitekit.graph import Deferred, Model, Tensor
 from tflitekit.passes import RequantizeWeights
 from tflitekit.passes.options import parse_spec
-from tflitekit.passes.weights import encode
+from tflitekit.passes.weights import encode, engine
 from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
 from tflitekit.quant.rules import LITERT
 
@@ -364,7 +364,7 @@ def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.Mo
     for options in ({"to": "int8"}, {"to": "int4", "granularity": "blockwise-32"}, {"to": "float16"}, {"to": "int8", "granularity": "per-tensor"}):
         at_once = tk.run(model, RequantizeWeights(**options))
         with monkeypatch.context() as patch:
-            patch.setattr(encode, "DEFERRED", 1)
+            patch.setattr(engine, "KEPT", 0)
             patch.setattr(encode, "_PART", 5000)
             later = tk.run(model, RequantizeWeights(**options))
         assert isinstance(weights(later.model).buffer.data, Deferred)

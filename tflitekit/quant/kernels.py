@@ -94,8 +94,13 @@ def round_half_away(values: Floats, scratch: Floats) -> None:
     np.add(values, scratch, out=values)
 
 
-def quantize(values: Floats, grid: Grid, parameters: Parameters, codes: Codes, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-    """The codes of finite values, clipped to the range of `codes`; flat, one a byte for types of 8 bits and less. In `out`, if that is given."""
+def quantize(
+    values: Floats, grid: Grid, parameters: Parameters, codes: Codes, out: npt.NDArray[Any] | None = None, *, clip: bool = True
+) -> npt.NDArray[Any]:
+    """The codes of finite values, clipped to the range of `codes`; flat, one a byte for types of 8 bits and less. In `out`, if that is given.
+
+    Without `clip` it is the caller who knows that no value is beyond the outermost codes by half a step.
+    """
     result = np.empty(grid.size, codes.dtype) if out is None else out
     shifted = bool(np.any(parameters.zero_point))
     scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
@@ -112,7 +117,8 @@ def quantize(values: Floats, grid: Grid, parameters: Parameters, codes: Codes, o
             if shifted:
                 np.trunc(scaled, out=scaled)
                 np.add(scaled.reshape(block.shape), zero_points.over(block), out=scaled.reshape(block.shape))
-        np.clip(scaled, codes.low, codes.high, out=scaled)
+        if clip:
+            np.clip(scaled, codes.low, codes.high, out=scaled)
         np.copyto(result[block.start : block.stop], scaled, casting="unsafe")
     return result
 

@@ -58,14 +58,19 @@ def choose(values: Floats, grid: Grid, codes: Codes, *, method: Range = Range.MI
     return derive((least * best).astype(np.float32), (most * best).astype(np.float32))
 
 
+def clips(method: Range, symmetric: bool) -> bool:
+    """Whether codes of such a range may have to be clipped: not where the greatest magnitude divided by its scale rounds to the highest code."""
+    return method is not Range.MINMAX or not symmetric
+
+
 def fit(
     values: Floats, grid: Grid, codes: Codes, *, method: Range = Range.MINMAX, symmetric: bool = True, half: bool = False
 ) -> tuple[Parameters, npt.NDArray[Any]]:
     """`choose`, and the codes: piece by piece where channels lie one after the other, so that each is quantized while it is in the cache."""
-    made = np.empty(grid.size, codes.dtype)
+    made, clip = np.empty(grid.size, codes.dtype), clips(method, symmetric)
     if grid.outer != 1 or not grid.size or grid.inner > PIECE:
         whole = choose(values, grid, codes, method=method, symmetric=symmetric, half=half)
-        return whole, quantize(values, grid, whole, codes, made)
+        return whole, quantize(values, grid, whole, codes, made, clip=clip)
     step, chosen = PIECE // grid.inner, []
     for first in range(0, grid.channels, step):
         part = Grid(1, min(step, grid.channels - first), grid.inner)
@@ -75,7 +80,7 @@ def fit(
         except EditError:
             choose(values, grid, codes, symmetric=symmetric, half=half)  # the same complaint, about all of it
             raise
-        quantize(values[span], part, chosen[-1], codes, made[span])
+        quantize(values[span], part, chosen[-1], codes, made[span], clip=clip)
     return Parameters(*(np.concatenate(column) for column in zip(*chosen, strict=True))), made
 
 

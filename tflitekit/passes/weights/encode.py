@@ -20,8 +20,8 @@ from ...quant.rules import Granularity
 from ...types import BITS, FLOAT_TYPES, INTEGER_RANGES, byte_size, numpy_dtype, pack_codes, unpack_codes
 from .choices import Choice
 
-# Results from this many bytes on are computed when they are written, not kept.
-DEFERRED = 1 << 20
+# Bytes of results that one run keeps; what goes beyond is computed when it is written.
+KEPT = 32 << 20
 # Elements that are compared at once, where channels lie one after the other.
 _PART = 1 << 22
 
@@ -92,25 +92,53 @@ class Encoding:
     exact: bool = False
 
 
-def encode(source: Stored, choice: Choice, granularity: Granularity | None, axis: int | None, floor: Floats | None, measured: bool) -> Encoding:
+@dataclass(eq=False)
+class Room:
+    """How many bytes of results may still be kept."""
+
+    left: int
+
+    def take(self, size: int) -> bool:
+        """Whether a result of so many bytes may be kept; then it counts."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def encode(
+    source: Stored, choice: Choice, granularity: Granularity | None, axis: int | None, floor: Floats | None, measured: bool, room: Room
+) -> Encoding:
     """The new contents. `floor` is the least scale of each channel. EditError for values that have no code."""
     report = grids.per_tensor(source.shape) if axis is None or not source.shape else grids.per_channel(source.shape, axis)
     if choice.type in FLOAT_TYPES:
-        return _as_floats(source, choice.type, report, measured)
+        return _as_floats(source, choice.type, report, measured, room)
     assert granularity is not None
     target = _grid(source.shape, granularity, axis, choice.block)
     low, high = INTEGER_RANGES[choice.type]
     codes = Codes(low + (not choice.asymmetric), high, np.int8, Rounding(choice.rounding))
     kept = _kept(source, target, granularity, axis, codes, choice)
     if kept is not None and (floor is None or bool((kept.scale >= floor).all())):
-        return _finished(source, choice, codes, target, kept, report, axis, measured, keep=True)
-    real = source.real()
-    found = ranges.choose(
-        real, target, codes, method=ranges.Range(choice.range), symmetric=not choice.asymmetric, half=granularity == Granularity.BLOCKWISE
-    )
+        return _finished(source, choice, codes, target, kept, report, axis, measured, room, keep=True)
+    how: dict[str, Any] = {"method": ranges.Range(choice.range), "symmetric": not choice.asymmetric, "half": granularity == Granularity.BLOCKWISE}
+    if floor is None and room.take(byte_size(choice.type, source.shape) or 0):
+        found, made = ranges.fit(source.real(), target, codes, **how)
+        cost = _measured(source, made, target, found, codes, report) if measured else None
+        return _encoding(choice, _bytes(made, choice), found, axis, target, cost)
+    found = ranges.choose(source.real(), target, codes, **how)
     if floor is not None:
         found = Parameters(np.maximum(found.scale, floor), found.zero_point)
-    return _finished(source, choice, codes, target, found, report, axis, measured, keep=False)
+    return _finished(source, choice, codes, target, found, report, axis, measured, room, keep=False)
+
+
+def _bytes(made: npt.NDArray[Any], choice: Choice) -> npt.NDArray[np.uint8]:
+    """Codes as they are stored."""
+    bits = BITS[choice.type]
+    return pack_codes(made, bits) if bits < 8 else made.view(np.uint8)
+
+
+def _encoding(choice: Choice, data: Any, found: Parameters, axis: int | None, target: Grid, cost: loss.Loss | None, exact: bool = False) -> Encoding:
+    return Encoding(choice.type, data, found, axis if axis is not None and target.channels > 1 else 0, choice.block, cost, exact)
 
 
 def _grid(shape: tuple[int, ...], granularity: Granularity, axis: int | None, block: int) -> Grid:
@@ -142,27 +170,21 @@ def _within(raw: npt.NDArray[Any], codes: Codes) -> bool:
 
 
 def _finished(
-    source: Stored, choice: Choice, codes: Codes, target: Grid, found: Parameters, report: Grid, axis: int | None, measured: bool, *, keep: bool
-) -> Encoding:
-    bits = BITS[choice.type]
+    source: Stored, choice: Choice, codes: Codes, target: Grid, found: Parameters, report: Grid, axis: int | None, measured: bool, room: Room,
+    *, keep: bool,
+) -> Encoding:  # fmt: skip
+    clip = ranges.clips(ranges.Range(choice.range), not choice.asymmetric)
 
     def make() -> npt.NDArray[Any]:
-        return np.ascontiguousarray(source.raw()) if keep else kernels.quantize(source.real(), target, found, codes)
-
-    def packed() -> npt.NDArray[np.uint8]:
-        made = make()
-        return pack_codes(made, bits) if bits < 8 else made.view(np.uint8)
+        return np.ascontiguousarray(source.raw()) if keep else kernels.quantize(source.real(), target, found, codes, clip=clip)
 
     size = byte_size(choice.type, source.shape) or 0
-    cost = None
-    data: Any = Deferred(size, packed)
-    if size < DEFERRED:
+    if room.take(size):
         made = make()
-        data = pack_codes(made, bits) if bits < 8 else made.view(np.uint8)
         cost = _measured(source, made, target, found, codes, report) if measured else None
-    elif measured:
-        cost = _measured(source, None, target, found, codes, report, keep)
-    return Encoding(choice.type, data, found, axis if axis is not None and target.channels > 1 else 0, choice.block, cost, keep)
+        return _encoding(choice, _bytes(made, choice), found, axis, target, cost, keep)
+    cost = _measured(source, None, target, found, codes, report, keep) if measured else None
+    return _encoding(choice, Deferred(size, lambda: _bytes(make(), choice)), found, axis, target, cost, keep)
 
 
 def _measured(
@@ -201,7 +223,7 @@ def _in_parts(real: Floats, target: Grid, found: Parameters, codes: Codes, repor
     return cost
 
 
-def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool) -> Encoding:
+def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool, room: Room) -> Encoding:
     real = source.real()
     if type_ == TensorType.FLOAT16:
         bad = kernels.not_finite(real)
@@ -213,5 +235,5 @@ def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool) 
 
     size = byte_size(type_, source.shape) or 0
     cost = loss.measure(real, make().astype(np.float32, copy=False), report) if measured else None
-    data: Any = Deferred(size, lambda: make().view(np.uint8)) if size >= DEFERRED else np.ascontiguousarray(make()).view(np.uint8)
+    data: Any = np.ascontiguousarray(make()).view(np.uint8) if room.take(size) else Deferred(size, lambda: make().view(np.uint8))
     return Encoding(type_, data, None, loss=cost, exact=type_ == TensorType.FLOAT32)

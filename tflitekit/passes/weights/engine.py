@@ -21,7 +21,7 @@ from ..parameters import chosen
 from ..surgery import convert, first_reader, raise_versions, redirect, remove_unused, tensor_like, unique_name
 from .choices import Choice, choice_for
 from .constants import Constant, constants
-from .encode import Encoding, encode, stored
+from .encode import KEPT, Encoding, Room, encode, stored
 from .plan import Plan, plan, together
 
 if TYPE_CHECKING:
@@ -101,12 +101,13 @@ def _jobs(
     together(plans, refused)
     biases = _biases(model)
     same: dict[Any, Encoding] = {}
+    room = Room(KEPT if number is None else 0)
     jobs: list[Job] = []
     for done, constant in enumerate(picked):
         notes.working(done, len(picked), constant.tensor.name_str)
         one = plans.get(constant)
         if one is not None and not _is_there(one):
-            job = _job(one, biases, same, options.measured)
+            job = _job(one, biases, same, options.measured, room)
             if isinstance(job, str):
                 refused[constant] = job
             else:
@@ -145,7 +146,7 @@ def _is_there(one: Plan) -> bool:
     return q.kind == wanted or (len(q.scale) == 1 and one.axis is not None and tensor.shape[one.axis] == 1)
 
 
-def _job(one: Plan, biases: dict[int, list[BiasUse]], same: dict[Any, Encoding], measured: bool) -> Job | str:
+def _job(one: Plan, biases: dict[int, list[BiasUse]], same: dict[Any, Encoding], measured: bool, room: Room) -> Job | str:
     """The new contents of a constant, or why it stays as it is."""
     tensor, choice = one.constant.tensor, one.choice
     uses = [use for reader in one.constant.readers for use in biases.get(id(reader.operator), ()) if f"in{reader.position}" in use.rule.factors]
@@ -154,7 +155,7 @@ def _job(one: Plan, biases: dict[int, list[BiasUse]], same: dict[Any, Encoding],
         floor = _floor(one, uses)
         key = (id(tensor.buffer), tensor.type, tensor.shape, _bits(source), one.type, one.granularity, one.axis, choice, _bits_of(floor))
         if key not in same:
-            same[key] = encode(source, choice, one.granularity, one.axis, floor, measured or _has_limit(choice))
+            same[key] = encode(source, choice, one.granularity, one.axis, floor, measured or _has_limit(choice), room)
         made = same[key]
         _check_biases(one, made, uses)
     except (EditError, RefusedError) as error:

@@ -104,7 +104,10 @@ def test_every_pass_has_help(entry: object, capsys: pytest.CaptureFixture[str]) 
     assert "--dry-run" in shown and "keys of --json" in shown
 
 
-def test_choices_of_weights_are_compared_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_choices_of_weights_are_compared_without_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
     path = tmp_path / "m.tflite"
     tk.write(dense(), path)
     assert main(["requantize-weights", str(path), "--try", "int8,int4/blockwise-32", "--range", "mse"]) == 0
@@ -118,7 +121,10 @@ def test_choices_of_weights_are_compared_without_a_file(tmp_path: Path, capsys: 
     assert [note["data"]["choice"] for note in notes if note["kind"] == "refused"] == ["int2/blockwise-32"]
 
 
-def test_the_cost_of_weights_is_a_table_with_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cost_of_weights_is_a_table_with_bars(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
     path = tmp_path / "m.tflite"
     tk.write(dense(), path)
     assert main(["requantize-weights", str(path), "--to", "int4"]) == 0

@@ -12,7 +12,7 @@ from ...errors import RefusedError
 from ...graph import Operator, QuantizationParameters, Tensor
 from ...quant.affine import rounded
 from ...quant.rules import BiasRule, operand
-from ...types import INTEGER_RANGES
+from ...types import INTEGER_RANGES, byte_size
 from ..bias import product, reencoded
 from ..surgery import unique_name
 from .bench import Bench, UnfixableError, force, rule_of, sound
@@ -107,13 +107,7 @@ def element_type(bench: Bench, finding: Finding) -> None:
         raise UnfixableError(f"no conversion to {wanted}")
     target = TensorType[wanted]
     scales = product(operator, rule)
-    size = tensor.buffer.data if tensor.buffer is not None else None
-    count = int(np.prod(tensor.shape, dtype=np.int64))
-    if size is not None and tensor.type != target and len(size) == count * 4 and target == TensorType.INT32:
-        # four bytes a value are INT32 already: only the type was wrong
-        if tensor.type in (TensorType.FLOAT32,) and tensor.quantization is None:
-            _encode_real(bench, finding, tensor, scales, target)
-            return
+    if _bytes_are(tensor, target):
         old, tensor.type = tensor.type, target
         bench.say(tensor, finding, f"type {wanted}, not {old.name}: its bytes are that")
         return
@@ -129,6 +123,17 @@ def element_type(bench: Bench, finding: Finding) -> None:
     old, tensor.type = tensor.type, target
     bench.model.set_data(tensor, values.astype(np.int64 if target == TensorType.INT64 else np.int32))
     bench.say(tensor, finding, f"values converted from {old.name} to {wanted}")
+
+
+def _bytes_are(tensor: Tensor, target: TensorType) -> bool:
+    """Whether the data of a bias is that of another type under a wrong name: by its size, else by whether it has a scale."""
+    data = tensor.buffer.data if tensor.buffer is not None else None
+    if data is None or len(data) != byte_size(target, tensor.shape):
+        return False
+    scaled = tensor.quantization is not None and len(tensor.quantization.scale) > 0
+    if len(data) != byte_size(tensor.type, tensor.shape):
+        return True
+    return scaled if tensor.type == TensorType.FLOAT32 else not scaled if target == TensorType.FLOAT32 else True
 
 
 def _encode_real(bench: Bench, finding: Finding, tensor: Tensor, scales: Any, target: TensorType) -> None:

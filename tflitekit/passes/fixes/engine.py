@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..._copy import copied
-from ...audit import ERROR, WARNING, Finding, audit
+from ...audit import CODES, ERROR, INFO, WARNING, Finding, audit
 from ...errors import EditError, TFLiteKitError
 from ...graph import Model
 from ..base import Notes
@@ -16,16 +16,18 @@ from .bench import Bench, Fixer, UnfixableError
 if TYPE_CHECKING:
     from ..fix_quantization import FixQuantization
 
+TOLD = frozenset({"Q501", "Q502"})  # what a sound model is told of its ranges; a repair may make it sound enough to be told
 ROUNDS = 3  # a repair may bring up what another can repair: a fixed output, then the group that it belongs to
 
 
 def repair(options: FixQuantization, model: Model, notes: Notes) -> None:
     """Repair all findings, or those of the chosen codes, until nothing more can be done."""
-    from .table import FIXERS, UNFIXABLE
+    from .table import FIXERS
 
     for code in options.code:
         if code not in FIXERS:
-            raise EditError(f"--code {code}: " + (UNFIXABLE.get(code) or f"no repair has this code. There are {', '.join(FIXERS)}"))
+            known = f"fix-quantization does not repair it. {CODES[code].fix}" if code in CODES else "there is no such finding"
+            raise EditError(f"--code {code}: {known}. Repaired are {', '.join(FIXERS)}")
     chosen = [code for code in FIXERS if not options.code or code in options.code]
     refused: dict[tuple[str, str, str], str] = {}
     for _ in range(ROUNDS):
@@ -37,8 +39,8 @@ def repair(options: FixQuantization, model: Model, notes: Notes) -> None:
     left = audit(model).findings
     for finding in left:
         reason = refused.get(_key(finding)) if finding.code in chosen else None
-        if reason is None and not options.code:
-            reason = UNFIXABLE.get(finding.code)
+        if reason is None and not options.code and finding.severity != INFO and finding.code not in FIXERS:
+            reason = CODES[finding.code].fix
         if reason is not None:
             notes.refused(finding.path, f"{finding.code} {finding.message}. Not repaired: {reason}", code=finding.code)
 
@@ -86,7 +88,7 @@ def _attempt(
     kept = Counter(_name(f) for f in after)
     old = Counter(_name(f) for f in before)
     stay = [f for f in claimed if kept[_name(f)] >= old[_name(f)]]
-    new = [f for f in after if f.severity in (ERROR, WARNING) and kept[_name(f)] > old[_name(f)]]
+    new = [f for f in after if f.severity in (ERROR, WARNING) and f.code not in TOLD and kept[_name(f)] > old[_name(f)]]
     if stay or new:
         for finding in claimed:
             what = f"it would bring up {new[0].code} ({new[0].message})" if new else "the repair does not help"

@@ -17,7 +17,7 @@ from ..._schema import TensorType
 from ...errors import EditError
 from ...graph import Operator, Tensor
 from ...quant.affine import from_range
-from ...quant.rules import BiasRule, Sharing, operand
+from ...quant.rules import BiasRule, OpRule, Sharing, operand
 from .bench import Bench, is_code, sound
 
 Vector = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ class Evidence:
     why: str
 
 
-def evidence(bench: Bench, tensor: Tensor, position: int | None = None) -> Iterator[Evidence]:
+def evidence(bench: Bench, tensor: Tensor) -> Iterator[Evidence]:
     """What the file says about the parameters of an activation, the strongest first."""
     yield from _fixed(bench, tensor)
     yield from _shared(bench, tensor)
@@ -86,7 +86,7 @@ def _from_bias(bench: Bench, tensor: Tensor) -> Iterator[Evidence]:
     """The input scale that biases and weights imply, where all channels of all consumers agree on it."""
     found: list[Vector] = []
     for operator, rule in bench.around(tensor):
-        for one in rule.biases:
+        for one in plain_biases(rule):
             if operand(operator, one.factors[0]) is tensor:
                 implied = implied_scale(operator, one, factor=0)
                 if implied is not None:
@@ -118,6 +118,11 @@ def _best(bench: Bench, tensor: Tensor, values: Vector) -> float:
         return count
 
     return float(max(nearby, key=lambda value: (hits(value), -abs(float(value) - float(middle)))))
+
+
+def plain_biases(rule: OpRule) -> tuple[BiasRule, ...]:
+    """The bias of an operator that has one. Recurrent operators have several, whose scales depend on more than two tensors."""
+    return rule.biases if len(rule.biases) == 1 else ()
 
 
 def _scales(tensor: Tensor | None) -> Vector:

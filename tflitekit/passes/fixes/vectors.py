@@ -9,11 +9,11 @@ import numpy as np
 from ..._schema import TensorType
 from ...audit import Finding
 from ...graph import Operator, QuantizationParameters, Tensor
-from ...quant.rules import OpRule, Role
+from ...quant.rules import OpRule, Role, operand
 from ...types import INTEGER_RANGES
 from ..bias import product
-from .bench import CODES, Bench, UnfixableError, affine, force, rule_of, sound
-from .evidence import Evidence, evidence, exact_factor, implied_scale
+from .bench import Bench, UnfixableError, affine, force, sound
+from .evidence import Evidence, evidence, exact_factor, implied_scale, plain_biases
 
 SYMMETRIC = frozenset({TensorType.INT16, TensorType.INT32, TensorType.INT64, TensorType.INT4, TensorType.INT2})
 UNKNOWN = "which value is right does not follow from the file"
@@ -23,9 +23,9 @@ def roles(bench: Bench, tensor: Tensor) -> set[Role]:
     """What a tensor is to the operators that read it."""
     found = set()
     for operator, rule in bench.around(tensor):
-        for operand, given in zip(rule.input_roles(len(operator.inputs)) or (), operator.inputs, strict=False):
+        for place, given in zip(rule.input_roles(len(operator.inputs)) or (), operator.inputs, strict=False):
             if given is tensor:
-                found.add(operand.role)
+                found.add(place.role)
     return found
 
 
@@ -119,6 +119,11 @@ def _restored(bench: Bench, tensor: Tensor, finding: Finding) -> bool:
             return True
         return False
     zero = q.zero_point[:1] if len(q.zero_point) else np.zeros(1, np.int64)
+    if len(q.scale) > len(full):
+        full = np.delete(q.scale, _ahead(full, q.scale))
+    else:
+        at = _ahead(q.scale, full)
+        full = np.insert(q.scale, at, full[at])  # those that are there keep their bits
     force(q, full, np.repeat(zero, len(full)))
     bench.say(tensor, finding, f"{len(full)} scales, by bias = input x weights", scale=full.astype(float).tolist())
     return True
@@ -127,13 +132,13 @@ def _restored(bench: Bench, tensor: Tensor, finding: Finding) -> bool:
 def _implied_vector(bench: Bench, tensor: Tensor) -> Any:
     """All scales of a weight or bias tensor, by the rest of the equation."""
     for operator, rule in bench.around(tensor):
-        for one in rule.biases:
+        for one in plain_biases(rule):
             bias = operator.inputs[one.operand] if one.operand < len(operator.inputs) else None
             if bias is tensor:
                 return product(operator, one)
-            if one.factors[1].startswith("in") and operator.inputs[int(one.factors[1][2:])] is tensor and bias is not None:
+            if operand(operator, one.factors[1]) is tensor and bias is not None:
                 found = implied_scale(operator, one, factor=1)
-                source = operator.inputs[int(one.factors[0][2:])] if one.factors[0].startswith("in") else None
+                source = operand(operator, one.factors[0])
                 if found is None or source is None or source.quantization is None or bias.quantization is None:
                     return None
                 other = source.quantization.scale[0]
@@ -146,9 +151,12 @@ def _agrees(partial: Any, full: Any) -> bool:
     longer, shorter = (full, partial) if len(full) > len(partial) else (partial, full)
     if len(longer) - len(shorter) != 1:
         return False
-    close = np.isclose(longer[:-1], shorter, rtol=1e-5, atol=0), np.isclose(longer[1:], shorter, rtol=1e-5, atol=0)
-    ahead = int(np.argmin(np.append(close[0], False)))
-    return bool(close[1][ahead:].all())
+    return bool(np.isclose(longer[1:], shorter, rtol=1e-5, atol=0)[_ahead(shorter, longer) :].all())
+
+
+def _ahead(shorter: Any, longer: Any) -> int:
+    """The position of the entry that only the longer vector has: the first at which the two differ."""
+    return int(np.argmin(np.append(np.isclose(longer[: len(shorter)], shorter, rtol=1e-5, atol=0), False)))
 
 
 # ---- activations ----
@@ -204,6 +212,10 @@ def activation_zero_point(bench: Bench, finding: Finding) -> None:
     if not bench.once(tensor, "zero point"):
         return
     q = affine(tensor)
+    if Role.WEIGHTS in roles(bench, tensor) and tensor.type != TensorType.UINT8:
+        force(q, zero_point=np.zeros(len(q.zero_point), np.int64))
+        bench.say(tensor, finding, f"zero point 0: {tensor.type.name} weights are symmetric", zero_point=0)
+        return
     for found in evidence(bench, tensor):
         if found.zero_point is not None and abs(found.scale - float(q.scale[0])) <= 1e-6 * found.scale:
             force(q, zero_point=[found.zero_point])
@@ -265,27 +277,3 @@ def missing_parameters(bench: Bench, finding: Finding) -> None:
     force(made, [one.scale], [one.zero_point], 0)
     tensor.quantization = made
     bench.say(tensor, finding, f"scale {one.scale!r}, zero point {one.zero_point}: {one.why}", scale=one.scale, zero_point=one.zero_point)
-
-
-def element_type(bench: Bench, finding: Finding) -> None:
-    """Q105: the type that all other operands have, where nothing but the type is off."""
-    tensor = bench.tensor(finding)
-    if not bench.once(tensor, "type"):
-        return
-    q = affine(tensor)
-    others: set[TensorType] = set()
-    for operator, rule in bench.around(tensor):
-        if rule.pairs:
-            continue  # converts between types
-        weights = set(rule.weights.operands) if rule.weights is not None else set()
-        for position, other in enumerate((*operator.inputs, *operator.outputs)):
-            if other is not None and other is not tensor and other.type in CODES and position not in weights and rule_of(operator) is not None:
-                others.add(other.type)
-    if len(others) != 1 or tensor.is_constant:
-        raise UnfixableError("insert a conversion (set-io-dtype), or change the whole model (convert-activations)")
-    wanted = others.pop()
-    low, high = INTEGER_RANGES[wanted]
-    if len(q.zero_point) != 1 or not low <= int(q.zero_point[0]) <= high or wanted == tensor.type:
-        raise UnfixableError(f"its zero point is no {wanted.name} code, so more than the type is off")
-    old, tensor.type = tensor.type, wanted
-    bench.say(tensor, finding, f"type {wanted.name}, not {old.name}: all operands around it have that")

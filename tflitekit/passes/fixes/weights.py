@@ -26,8 +26,13 @@ def zero_point(bench: Bench, finding: Finding) -> None:
     if len(q.scale) > 1:
         shape[q.quantized_dimension] = -1
     codes = tensor.numpy().astype(np.int64)
-    shifted = codes - (q.zero_point.reshape(shape) if len(q.zero_point) > 1 else int(q.zero_point[0]))
     low, high = INTEGER_RANGES[tensor.type]
+    if (q.zero_point < low).any() or (q.zero_point > high).any():
+        force(q, zero_point=np.where((q.zero_point < low) | (q.zero_point > high), 0, q.zero_point))
+        bench.say(tensor, finding, "zero point 0 where it was no code: what kernels take it to be")
+        if not q.zero_point.any():
+            return
+    shifted = codes - (q.zero_point.reshape(shape) if len(q.zero_point) > 1 else int(q.zero_point[0]))
     if low <= shifted.min(initial=0) and shifted.max(initial=0) <= high:
         _store(bench, tensor, shifted)
         force(q, zero_point=np.zeros(len(q.zero_point), np.int64))

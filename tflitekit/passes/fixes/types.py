@@ -68,7 +68,7 @@ def bytes_of_another(bench: Bench, finding: Finding) -> None:
     if not bench.once(tensor, "bytes"):
         return
     operator, rule = next(((o, r) for o, r in bench.around(tensor) if r.weights is not None), (None, None))
-    if operator is None or rule is None or rule.weights is None or tensor.type in (TensorType.INT8, TensorType.INT4, TensorType.INT2):
+    if operator is None or rule is None or rule.weights is None or tensor.type == TensorType.INT8:
         raise UnfixableError(reason)
     if not any(p < len(operator.inputs) and operator.inputs[p] is tensor for p in rule.weights.operands):
         raise UnfixableError(reason)

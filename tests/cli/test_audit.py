@@ -25,7 +25,7 @@ from ..reports.models import NASTY, nasty, small
 
 EXAMPLES = REPOSITORY / "examples" / "models"
 DYNAMIC, UINT8 = EXAMPLES / "classifier_dynamic_range.tflite", EXAMPLES / "classifier_uint8_placeholder.tflite"
-BLOCK = "█"
+BLOCK = "▇"
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import tflitekit as tk
 from tflitekit._placeholders import dangling
-from tflitekit.cli.main import COMMANDS, build_parser, main, module_of
+from tflitekit.cli.main import COMMANDS, GROUPS, build_parser, main, module_of
 from tflitekit.passes.registry import ENTRIES
 
 from ..reports.models import nasty, small
@@ -21,7 +22,7 @@ KEYS = {
         "quantization", "container",
     },
     "tensors": {"file", "total", "subgraphs", "tensors"},
-    "operators": {"file", "total", "subgraphs", "operators"},
+    "operators": {"file", "total", "subgraphs", "tree", "operators"},
     "verify": {"file", "counts", "problems", "cross_check"},
     "diff": {"a", "b", "equal", "changes"},
     "copy": {"input", "output", "writer", "changed_bytes", "in_place", "backup"},
@@ -180,6 +181,22 @@ def test_no_command_shows_help_and_version_works(capsys: pytest.CaptureFixture[s
     assert (code, out) == (2, "")
     assert "summary" in err
     assert call(capsys, "--version") == (0, f"tflitekit {tk.__version__}\n", "")
+
+
+def test_the_main_help_has_every_command_once_under_a_heading(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = call(capsys, "--help")
+    found = re.findall(r"^  ([a-z][a-z-]+) +\S", out, re.MULTILINE)
+    assert found == [command.name for command in COMMANDS] and len(set(found)) == len(found)
+    assert all(f"{heading}:\n" in out for heading in GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [("copy", "(-o OUT | --in-place) IN [options]"), ("apply", "-p PASS MODEL [options]"), ("audit", "MODEL [MODEL ...] [options]")],
+)
+def test_the_usage_names_what_has_to_be_given(command: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, command, "--help")[1].splitlines()[0] == f"usage: tflitekit {command} {usage}"
 
 
 @pytest.mark.parametrize("command", KEYS)

@@ -42,3 +42,12 @@ def test_a_model_is_not_replaced_by_a_picture(model: Path, capsys: pytest.Captur
     before = model.read_bytes()
     assert main(["summary", str(model), "--svg", str(model)]) == 3
     assert "was not written by --svg" in capsys.readouterr().err and model.read_bytes() == before
+
+
+def test_columns_line_up_in_viewers_that_drop_blanks_at_the_start_of_a_text(model: Path) -> None:
+    main(["tensors", str(model), "--svg", str(model.with_name("r.svg"))])
+    texts = [element for element in ElementTree.parse(model.with_name("r.svg")).iter() if element.tag.endswith("}text")]
+    assert len(texts) > 20 and not [t.text for t in texts if (t.text or "")[:1] in ("\xa0", " ", "\n")]
+    assert "http" not in model.with_name("r.svg").read_text().replace("http://www.w3.org/2000/svg", "")  # nothing is loaded
+    kinds = {t.get("x") for t in texts if t.text in ("per-tensor", "per-channel", "kind")}
+    assert len(kinds) == 1

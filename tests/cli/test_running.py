@@ -171,7 +171,7 @@ verdict  the claim is more than twice as wide as what was seen: steps are coarse
 
 def test_observe_without_data_says_why_not(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "observe", files["int8"])
-    assert code == 2 and "--data FILE.... Ranges on random inputs are not those of real ones" in err and "--random N" in err
+    assert code == 2 and "--data FILE. Ranges on random inputs are not those of real ones" in err and "--random N" in err
 
 
 # ---- --check ----

@@ -109,10 +109,11 @@ def test_why_is_the_uint8_model_garbage() -> None:
         "Without samples, quantize the weights only: `tflitekit requantize-weights FLOAT_MODEL --to int8` (dynamic-range). Activations then stay "
         "float and need no ranges.",
         f"A runtime that wants INT8 throughout: `tflitekit convert-activations {path} --to int8`.",
-        "Check that the model was trained on input values in [0, 1]. For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype uint8` gives the "
-        "parameters that the input would need. `tflitekit stats --scale 0.003921568859368563 --zero-point 0 --dtype uint8 --explain` tells how "
-        "these numbers relate to (mean, std), and which formulas in circulation are wrong. If it was trained on others, `tflitekit set-input-stats "
-        f"{path} --mode reinterpret --mean M --std S` states them.",
+        f"Check that the model was trained on input values in [0, 1]. If it was trained on others, `tflitekit set-input-stats {path} --mode "
+        "reinterpret --mean M --std S` states them. For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype uint8` gives the parameters that the "
+        "input would need.",
+        "`tflitekit stats --scale 0.003921568859368563 --zero-point 0 --dtype uint8 --explain` tells how these numbers relate to (mean, std), and "
+        "which formulas in circulation are wrong.",
     ]
     image, result = facts["interface"]
     assert (image["scale"], image["zero_point"], image["mean"]) == (0.003921568859368563, 0, 0.0)

@@ -91,7 +91,8 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
         why = f"{error}. So there is nothing to compare with; {_fate(sides[1], options)}. Nothing was written"
         raise RuntimeCheckError(why, error.status) from None
     if not facts["within"]:
-        raise RuntimeCheckError(f"the check failed, tolerance {facts['tolerance']}: {worst(facts)}. Nothing was written")
+        accept = "Nothing was written. To accept it, give a larger --tolerance"
+        raise RuntimeCheckError(f"the check failed, tolerance {facts['tolerance']}: {worst(facts)}. {accept}")
     return facts
 
 

@@ -27,24 +27,32 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS = (
-    Command("summary", "what is in a model: inputs and outputs, quantization, operators, sizes"),
-    Command("tensors", "which tensors are quantized, and how"),
-    Command("operators", "what each operator computes, from which tensors to which"),
-    Command("verify", "check every index, size and reference of a model"),
-    Command("diff", "how two models differ, field by field"),
-    Command("copy", "write a model again, unchanged or in a new layout"),
-    Command("recover", "restore a model whose edit in place was interrupted"),
-    Command("audit", "what is really quantized, what is wrong, and what each runtime will do"),
-    Command("explain", "what a finding of the audit means, and what repairs it"),
-    Command("io", "what to feed each input and how to read each output, with code to paste"),
-    Command("compare", "how far the outputs of two models are apart when they run on the same inputs"),
-    Command("observe", "the real range of every tensor on your samples, and the quantization that it implies"),
-    Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),
-    *(Command(entry.name, entry.help) for entry in ENTRIES),
-    Command("apply", "run several passes one after the other"),
-    Command("completion", "print a script that lets bash, zsh or fish complete commands and options"),
-)
+# In the order and under the headings of the main help.
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "look": (
+        Command("summary", "what is in a model: inputs and outputs, quantization, operators, sizes"),
+        Command("tensors", "which tensors are quantized, and how"),
+        Command("operators", "what each operator computes, from which tensors to which"),
+        Command("audit", "what is really quantized, what is wrong, and what each runtime will do"),
+        Command("explain", "what a finding of the audit means, and what repairs it"),
+        Command("io", "what to feed each input and how to read each output, with code to paste"),
+        Command("verify", "check every index, size and reference of a model"),
+        Command("diff", "how two models differ, field by field"),
+    ),
+    "convert numbers": (Command("stats", "convert between (mean, std), (min, max) and (scale, zero point)"),),
+    "rewrite": (
+        *(Command(entry.name, entry.help) for entry in ENTRIES),
+        Command("apply", "run several passes one after the other"),
+        Command("copy", "write a model again, unchanged or in a new layout"),
+        Command("recover", "restore a model whose edit in place was interrupted"),
+    ),
+    "run (needs the extra tflitekit[runtime])": (
+        Command("compare", "how far the outputs of two models are apart when they run on the same inputs"),
+        Command("observe", "the real range of every tensor on your samples, and the quantization that it implies"),
+    ),
+    "set up": (Command("completion", "print a script that lets bash, zsh or fish complete commands and options"),),
+}
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +62,49 @@ class Parser(argparse.ArgumentParser):
         """Print one line and leave with the exit code of usage errors."""
         print_error(f"{message}. See: {self.prog} --help")
         raise SystemExit(2)
+
+    def shorten_usage(self) -> None:
+        """Name in the usage only what has to be given; the list below it has the rest."""
+        words = []
+        exclusive = {action for group in self._mutually_exclusive_groups for action in group._group_actions}
+        for group in self._mutually_exclusive_groups:
+            if group.required:
+                words.append("(" + " | ".join(_usage_of(action) for action in group._group_actions) + ")")
+        words += [_usage_of(action) for action in self._actions if action.option_strings and action.required and action not in exclusive]
+        words += [_positional(action) for action in self._actions if not action.option_strings]
+        self.usage = " ".join([self.prog, *words, "[options]"]).replace("%", "%%")
+
+
+class MainParser(Parser):
+    """The parser of all commands, whose help lists them in groups."""
+
+    def format_help(self) -> str:
+        """The help text."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        listed = {action.dest: action for action in self._commands._choices_actions}
+        for title, commands in GROUPS.items():
+            formatter.start_section(title)
+            formatter.add_arguments([listed[command.name] for command in commands])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([action for action in self._actions if action.option_strings])
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
+
+    _commands: argparse._SubParsersAction[Parser]
+
+
+def _usage_of(action: argparse.Action) -> str:
+    name = action.option_strings[0]
+    return name if action.nargs == 0 else f"{name} {action.metavar or action.dest.upper()}"
+
+
+def _positional(action: argparse.Action) -> str:
+    name = str(action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()))
+    return {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
 
 
 def help_formatter(prog: str) -> argparse.HelpFormatter:
@@ -67,10 +118,11 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
     return RichHelpFormatter(prog, max_help_position=28)
 
 
-def build_parser(wanted: str | None = None, *, every: bool = False) -> Parser:
+def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParser:
     """The parser of all commands; the options of a command are only set up if it is the wanted one, or if `every` asks for all."""
-    parser = Parser(
+    parser = MainParser(
         prog="tflitekit",
+        usage="tflitekit COMMAND [options]",
         description="Inspects and rewrites .tflite models without TensorFlow.",
         epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
         "3 cannot read or write, 4 refused because it would lose information, 5 the check in the runtime failed.",
@@ -79,8 +131,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> Parser:
     )
     parser.add_argument("--version", action=_Version)
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-    parser._positionals.title = "arguments"
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit")
+    commands = parser._commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit", parser_class=Parser)
     for command in COMMANDS:
         child = commands.add_parser(command.name, help=command.help, formatter_class=help_formatter, allow_abbrev=False)
         if every or command.name == wanted:
@@ -88,6 +139,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> Parser:
             child.description = f"{command.help[0].upper()}{command.help[1:]}."
             module_of(command.name).configure(child)
             child.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+            child.shorten_usage()
     return parser
 
 

@@ -9,7 +9,7 @@ from .common import add_json, add_model, put
 from .numbers import accept_negative
 
 NO_DATA = (
-    "observe needs samples of what the model meets in use: --data FILE.... Ranges on random inputs are not those of real ones; "
+    "observe needs samples of what the model meets in use: --data FILE. Ranges on random inputs are not those of real ones; "
     "to see them all the same, ask for --random N"
 )
 

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", action="store_true", help="show tensors with their names")
     add_json(
         parser,
-        "file, total, subgraphs, operators; of an operator: subgraph, index, name, custom, version, "
+        "file, total, subgraphs, tree, operators; of an operator: subgraph, index, name, custom, version, "
         "inputs, outputs, intermediates (each: tensor, name, type), options, custom_options, custom_options_bytes",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_json, put
+from .common import add_json, blocks, put
 from .many import add_models, run_many, single, table_of
 
 
@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     from ..reports.summary import summary_report
 
     facts = summary_file(path)
-    put(facts, arguments, lambda: summary_report(facts))
+    put(facts, arguments, lambda: summary_report(facts, blocks()))
     return 0

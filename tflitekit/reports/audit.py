@@ -6,13 +6,12 @@ import re
 from typing import Any
 
 from .audit_words import LISTED, RUNTIMES, joined
-from .bars import ASCII_BLOCKS
+from .bars import ASCII_BLOCKS, bar
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
 from .stats import bounds_text, digits
 from .values import Facts, plural, share_text
 from .weights import weights_table
 
-BAR = 24  # cells of a bar
 SHOWN_ISLANDS = 8
 SHOWN_NAMES = 4
 MEASURES = {"operators": "operators", "weight_bytes": "weight bytes", "macs": "MACs"}
@@ -32,7 +31,7 @@ def audit_report(facts: Facts, blocks: str = ASCII_BLOCKS) -> Report:
         *_texts("why", facts["why"]),
         *([_required(facts["required"])] if facts["required"] else []),
         _interface(facts),
-        _coverage(facts, blocks[-1]),
+        _coverage(facts, blocks),
         *_islands(facts),
         *weights_table(facts["weights"] or [], blocks),
         *_findings(facts),
@@ -62,16 +61,16 @@ def _interface(facts: Facts) -> Table:
     return table
 
 
-def _coverage(facts: Facts, block: str) -> Table:
+def _coverage(facts: Facts, blocks: str) -> Table:
     table = Table("coverage", [Column("share of"), Column("mode"), Column(""), Column("", "right"), Column("", "right")])
     for measure, label in MEASURES.items():
         rows = sorted((row for row in facts["coverage"] if row[measure]), key=lambda row: -int(row[measure]))
         total = sum(row[measure] for row in rows)
         for position, row in enumerate(rows):
-            bar = block * max(1, round(BAR * row[measure] / total))
             style = STYLES.get(row["mode"], "")
             head = label if position == 0 else ""
-            table.rows.append([head, Cell(row["mode"], style), Cell(bar, style), share_text(row[measure], total), str(row[measure])])
+            drawn = Cell(bar(row[measure], total, blocks), style)
+            table.rows.append([head, Cell(row["mode"], style), drawn, share_text(row[measure], total), str(row[measure])])
     return table
 
 

@@ -335,13 +335,14 @@ def _next_interface(facts: Facts) -> list[str]:
         return [*found, f"`{_command(facts, 'io')}` prints code that converts for every input and output."] if facts["verdict"]["float_io"] else found
     bounds, dtype = bounds_text(end["min"], end["max"]), end["type"].lower()
     text = f"Check that the model was trained on input values in {bounds}."
-    if end["type"] in _STATS_TYPES:
-        if end["min"] > -0.9:
-            text += f" For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype {dtype}` gives the parameters that the input would need."
-        text += f" `tflitekit stats --scale {digits(end['scale'])} --zero-point {end['zero_point']} --dtype {dtype} --explain` tells how these "
-        text += "numbers relate to (mean, std), and which formulas in circulation are wrong."
-        text += f" If it was trained on others, `{_command(facts, 'set-input-stats', '--mode reinterpret --mean M --std S')}` states them."
-    return [*found, text]
+    if end["type"] not in _STATS_TYPES:
+        return [*found, text]
+    text += f" If it was trained on others, `{_command(facts, 'set-input-stats', '--mode reinterpret --mean M --std S')}` states them."
+    if end["min"] > -0.9:
+        text += f" For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype {dtype}` gives the parameters that the input would need."
+    known = f"--scale {digits(end['scale'])} --zero-point {end['zero_point']} --dtype {dtype}"
+    more = f"`tflitekit stats {known} --explain` tells how these numbers relate to (mean, std), and which formulas in circulation are wrong."
+    return [*found, text, more]
 
 
 def _next_types(verdict: Facts, facts: Facts) -> list[str]:

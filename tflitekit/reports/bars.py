@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 BLOCKS, ASCII_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#"  # a cell from empty to full
 WIDEST = 8  # cells of one bin
+BAR = 24  # cells of a bar
 LARGEST = 128  # cells of a histogram
 
 
@@ -26,6 +27,11 @@ def heights_of(counts: Sequence[int], steps: int) -> list[int]:
     """Heights of columns in `steps`: the highest count has all of them, what occurs at all at least one."""
     peak = max(counts, default=0)
     return [max(1, round(count / peak * steps)) if count else 0 for count in counts]
+
+
+def bar(size: int, total: int, blocks: str) -> str:
+    """A share of a total in cells that leave a gap to the row above; what is there at all has one."""
+    return (blocks[-1] if blocks.isascii() else blocks[-2]) * max(1, round(BAR * size / total)) if size else ""
 
 
 def spark(counts: Sequence[int], room: int, blocks: str) -> str:

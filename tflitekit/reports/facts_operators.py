@@ -8,6 +8,7 @@ from ..errors import EditError
 from ..graph import Model, Operator, Tensor
 from .facts_summary import is_custom, version_of
 from .facts_tensors import matches
+from .subgraphs import tree_facts
 from .values import Facts, Places, file_facts, set_fields
 
 CUSTOM_OPTIONS_SHOWN = 4096  # bytes of custom options that facts hold in full; a compiled network is longer
@@ -19,6 +20,7 @@ def operators_facts(model: Model, name: str | None = None, subgraph: int | None 
     file       path (null without a file), name, size in bytes
     total      number of operators in the model
     subgraphs  number of subgraphs in the model
+    tree       index, name and called_by of every subgraph: see `callers_facts`
     operators  one object per listed operator: see `operator_facts`
 
     name: a shell pattern if it holds `*?[`, else a part of the operator's name, in any case. EditError for a subgraph that the model does not have.
@@ -34,7 +36,7 @@ def operators_facts(model: Model, name: str | None = None, subgraph: int | None 
         if name is None or matches(operator.op_name.lower(), name.lower())
     ]
     total = sum(len(s.operators) for s in model.subgraphs)
-    return {"file": file_facts(model), "total": total, "subgraphs": len(model.subgraphs), "operators": found}
+    return {"file": file_facts(model), "total": total, "subgraphs": len(model.subgraphs), "tree": tree_facts(model), "operators": found}
 
 
 def operator_facts(operator: Operator, places: Places, subgraph: int, index: int) -> Facts:

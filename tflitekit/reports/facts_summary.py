@@ -12,6 +12,7 @@ from ..audit.ends import described, normalization_options
 from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
 from .facts_metadata import normalization_facts
 from .facts_tensors import is_quantized, stored_bytes, tensor_facts
+from .subgraphs import callers_facts
 from .values import Facts, Places, file_facts
 
 
@@ -22,7 +23,7 @@ def summary_facts(model: Model, metadata: ModelMetadata | None = None, metadata_
     version              of the schema
     description          text or null
     min_runtime_version  text of that metadata entry, or null
-    subgraphs            index, name, tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null
+    subgraphs            index, name, called_by (see `callers_facts`), tensors, operators (counts), inputs, outputs (objects of `tensor_facts`; null
                          for none; subgraph, index and missing = true for an index that points at nothing); inputs also have
                          normalization: mean and std as the metadata states them, or null
     signatures           key, subgraph (index), inputs, outputs (each: name, tensor index)
@@ -35,13 +36,13 @@ def summary_facts(model: Model, metadata: ModelMetadata | None = None, metadata_
                          quantized (whether these count), constants, constant_bytes, activations
     container            what lies around the model: see `container_facts`; null for a model that is not from a file
     """
-    places = Places(model)
+    places, callers = Places(model), callers_facts(model)
     return {
         "file": file_facts(model),
         "version": model.version,
         "description": None if model.description is None else types.text(model.description),
         "min_runtime_version": _min_runtime_version(model),
-        "subgraphs": [_subgraph(model, number, places, metadata) for number in range(len(model.subgraphs))],
+        "subgraphs": [_subgraph(model, n, places, metadata) | {"called_by": callers[n]} for n in range(len(model.subgraphs))],
         "signatures": [_signature(signature, places) for signature in model.signature_defs],
         "operators": _operators(model),
         "metadata": _metadata(model, metadata_problem),

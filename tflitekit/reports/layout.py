@@ -134,14 +134,13 @@ def _table(section: Table, width: int | None) -> Iterator[Line]:
     inline = [i for i in range(len(columns)) if i not in below]
     shown_columns, shown_widths = [columns[i] for i in inline], [widths[i] for i in inline]
     yield from _row([Cell(column.name, "header") for column in shown_columns], shown_columns, shown_widths)
-    for i in below:
-        mark = "" if columns[i].mark.strip() == columns[i].name else columns[i].mark
-        yield [Cell(" " * DETAIL_INDENT), Cell(mark), Cell(columns[i].name, "header")]
+    below.sort(key=lambda i: columns[i].priority)
+    marks = [columns[i].mark for i in below]
+    heads = ["" if mark.strip() == columns[i].name else mark for i, mark in zip(below, marks, strict=True)]
+    yield from _details([Cell(columns[i].name, "header") for i in below], heads, width)
     for row in rows:
         yield from _row([row[i] for i in inline], shown_columns, shown_widths)
-        for i in below:
-            if row[i].text:
-                yield from _detail(row[i], columns[i].mark, width)
+        yield from _details([row[i] for i in below], marks, width)
 
 
 def _escaped(value: Value, column: Column) -> Cell:
@@ -150,11 +149,33 @@ def _escaped(value: Value, column: Column) -> Cell:
     return Cell(escape(value.text), value.style or column.style)
 
 
+def _details(cells: list[Cell], marks: list[str], width: int | None) -> Iterator[Line]:
+    """The lines of the cells below a row: those with a mark begin a line, others stand together as far as they fit."""
+    room = 0 if width is None else width - DETAIL_INDENT
+    line: Line = []
+    used = 0
+    for each, mark in zip(cells, marks, strict=True):
+        size = cell_width(each.text)
+        if line and (mark or used + GAP + size > room):
+            yield line
+            line = []
+        if not each.text:
+            continue
+        if mark or size > room:
+            yield from _detail(each, mark, width)
+            continue
+        used = used + GAP + size if line else size
+        line += [Cell(" " * (GAP if line else DETAIL_INDENT)), each]
+    if line:
+        yield line
+
+
 def _detail(cell: Cell, mark: str, width: int | None) -> Iterator[Line]:
     """The lines of a cell below its row; continued lines are indented under the text behind the mark."""
     room = None if width is None else max(width - DETAIL_INDENT - len(mark), MIN_COLUMN)
     for index, piece in enumerate(wrap(cell.text, room)):
-        yield [Cell(" " * DETAIL_INDENT), Cell(mark if index == 0 else " " * len(mark), cell.style), Cell(piece, cell.style)]
+        style = "" if cell.style == "header" else cell.style
+        yield [Cell(" " * DETAIL_INDENT), Cell(mark if index == 0 else " " * len(mark), style), Cell(piece, cell.style)]
 
 
 def _total(widths: list[int], below: list[int]) -> int:

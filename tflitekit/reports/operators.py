@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .report import Column, Note, Report, Table
+from .report import Column, Note, Report, Section, Table
+from .subgraphs import tree_table
 from .tensors import SUBGRAPH_INDEX
 from .values import Facts, plural, text_of
 
@@ -29,7 +30,9 @@ def operators_report(facts: Facts, names: bool = False) -> Report:
         ])  # fmt: skip
     shown, total = len(facts["operators"]), facts["total"]
     count = plural(total, "operator") if shown == total else f"{shown} of {plural(total, 'operator')}"
-    return Report(f"{facts['file']['name']}: {count}", [table, *([Note(SUBGRAPH_INDEX, "note")] if several else [])])
+    around: list[Section] = [tree_table(facts["tree"], [], [[] for _ in facts["tree"]])] if several else []
+    table.title = "operators" if several else ""
+    return Report(f"{facts['file']['name']}: {count}", [*around, table, *([Note(SUBGRAPH_INDEX, "note")] if several else [])])
 
 
 def _title(operator: Facts) -> str:

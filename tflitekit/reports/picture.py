@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import io
+import re
 
 from .layout import lay_out
 from .render import print_styled, themed
 from .report import Report
 
 WIDTH = 110  # columns, where neither a terminal nor COLUMNS says how many
+TITLE = 60  # characters of the title bar, which the buttons of the window share
+
+# The frame of the picture, in the terms of rich's export. Nothing is loaded from elsewhere: the fonts are those of the viewer, and the length of each
+# text is given, so that columns line up in any.
+_FRAME = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: sans-serif; }}
+{styles}
+</style>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+# Line ends as texts of their own, and the clipping of lines, which are folded already.
+_SUPERFLUOUS = re.compile(r'<text [^>]*>\n</text>| clip-path="[^"]*"')
 
 
 def picture(report: Report, kind: str, width: int | None) -> str:
@@ -20,7 +42,15 @@ def picture(report: Report, kind: str, width: int | None) -> str:
         file=io.StringIO(), record=True, width=columns, force_terminal=True, color_system="truecolor", legacy_windows=False, theme=themed(),
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip
-    print_styled(lay_out(report, columns), console)
+    print_styled(lay_out(report, columns), console, gaps=True)
     if kind == "svg":
-        return console.export_svg(title=report.title)
+        return _SUPERFLUOUS.sub("", console.export_svg(title=_short(report.title), code_format=_FRAME))
     return console.export_html(inline_styles=True)
+
+
+def _short(title: str) -> str:
+    """The title up to its first colon, no longer than fits the title bar."""
+    from .escape import escape
+
+    head = escape(title.partition(": ")[0])
+    return head if len(head) <= TITLE else f"{head[: TITLE - 3]}..."

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.theme import Theme
 
 MIN_WIDTH = 40
+GAP = "tk.gap"  # the style of blanks between texts
+TREE = "├└│─"
+ASCII_TREE = str.maketrans(TREE, "|`|-")
 
 
 def output_width(file: IO[str]) -> int | None:
@@ -36,10 +39,21 @@ def show(report: Report, file: IO[str] | None = None) -> None:
     """Print the report. Terminals get colour (NO_COLOR and TERM=dumb are honoured, FORCE_COLOR forces it), pipes plain text."""
     file = file or sys.stdout
     lines = lay_out(report, output_width(file))
+    if not _prints(file, TREE):
+        lines = ([part._replace(text=part.text.translate(ASCII_TREE)) for part in line] for line in lines)
     if file.isatty() or os.environ.get("FORCE_COLOR"):
         print_styled(lines, console(file))
     else:
         file.writelines(plain(line) + "\n" for line in lines)
+
+
+def _prints(file: IO[str], characters: str) -> bool:
+    """Whether the file's encoding has these characters."""
+    try:
+        characters.encode(getattr(file, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def plain(line: Line) -> str:
@@ -58,19 +72,24 @@ def themed() -> Theme:
     """The styles as rich knows them."""
     from rich.theme import Theme
 
-    return Theme({f"tk.{name}": style for name, style in STYLES.items()})
+    return Theme({f"tk.{name}": style for name, style in STYLES.items()} | {GAP: "none"})
 
 
-def print_styled(lines: Iterable[Line], console: Console) -> None:
-    """Print laid-out lines in colour, without any further wrapping."""
+def print_styled(lines: Iterable[Line], console: Console, gaps: bool = False) -> None:
+    """Print laid-out lines in colour, without any further wrapping. `gaps`: blanks in front of a text are recorded as a segment of their own, since
+    viewers of SVG drop those at the start of one."""
     for line in lines:
-        console.print(_styled(line), soft_wrap=True)
+        console.print(_styled(line, gaps), soft_wrap=True)
 
 
-def _styled(line: Line) -> Text:
+def _styled(line: Line, gaps: bool) -> Text:
     from rich.text import Text
 
     text = Text()
     for part in line:
-        text.append(part.text, style=f"tk.{part.style}" if part.style else None)
+        style = f"tk.{part.style}" if part.style else None
+        content = part.text.lstrip(" ") if gaps else part.text
+        if blanks := len(part.text) - len(content):
+            text.append(" " * blanks, style=GAP)
+        text.append(content, style=style)
     return text

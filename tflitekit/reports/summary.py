@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from .bars import ASCII_BLOCKS, bar
 from .facts_metadata import normalization_text
 from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
+from .subgraphs import tree_table
 from .tensors import IDLE_SCALE, axis_text, index_text, scale_text, shape_cell, zero_point_text
 from .values import Facts, plural, share_text, size_text
 
 
-def summary_report(facts: Facts) -> Report:
-    """The overview of a model from `summary_facts`."""
+def summary_report(facts: Facts, blocks: str = ASCII_BLOCKS) -> Report:
+    """The overview of a model from `summary_facts`, with bars made of `blocks`."""
     sections: list[Section] = [
         _overview(facts),
         _interface(facts),
         _quantization(facts),
         *_idle_scales(facts),
-        _constants(facts),
+        _constants(facts, blocks),
         _operators(facts),
         _subgraphs(facts),
         _signatures(facts),
@@ -124,15 +126,19 @@ def _idle_scales(facts: Facts) -> list[Note]:
     return [Note(IDLE_SCALE, "note")] if idle else []
 
 
-def _constants(facts: Facts) -> Table:
+def _constants(facts: Facts, blocks: str) -> Table:
     constants = facts["constants"]
     total = constants["bytes"] + constants["metadata_bytes"] + constants["custom_options_bytes"] + constants["unused_bytes"]
     table = Table("stored data", [
         Column("type"), Column("tensors", "right"), Column("buffers", "right"), Column("bytes", "right"), Column("share", "right"),
+        Column("", optional=True),
     ])  # fmt: skip
 
+    kinds = [*constants["by_type"], *filter(None, (constants[key] for key in ("metadata_bytes", "custom_options_bytes", "unused_bytes")))]
+
     def add(label: str, tensors: Any, buffers: Any, size: int) -> None:
-        table.rows.append([label, str(tensors), str(buffers), str(size), share_text(size, total)])
+        drawn = "" if label == "total" or len(kinds) < 2 else bar(size, total, blocks)
+        table.rows.append([label, str(tensors), str(buffers), str(size), share_text(size, total), drawn])
 
     for row in constants["by_type"]:
         add(row["type"], row["tensors"], row["buffers"], row["bytes"])
@@ -153,14 +159,9 @@ def _operators(facts: Facts) -> Table:
 
 
 def _subgraphs(facts: Facts) -> Table:
-    table = Table("subgraphs", [
-        Column("#", "right"), Column("name", priority=9, style="name"), Column("tensors", "right"), Column("operators", "right"),
-        Column("inputs", "right"), Column("outputs", "right"),
-    ])  # fmt: skip
-    for row in facts["subgraphs"] if len(facts["subgraphs"]) > 1 else ():
-        counts = [str(row["tensors"]), str(row["operators"]), str(len(row["inputs"])), str(len(row["outputs"]))]
-        table.rows.append([str(row["index"]), row["name"] or "(no name)", *counts])
-    return table
+    rows = facts["subgraphs"] if len(facts["subgraphs"]) > 1 else []
+    counts: list[list[Value]] = [[str(row["tensors"]), str(row["operators"]), str(len(row["inputs"])), str(len(row["outputs"]))] for row in rows]
+    return tree_table(rows, [Column(name, "right") for name in ("tensors", "operators", "inputs", "outputs")], counts)
 
 
 def _signatures(facts: Facts) -> Table:

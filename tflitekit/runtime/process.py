@@ -127,7 +127,7 @@ class Process:
         return reply
 
     def _said_no(self, doing: str, header: dict[str, Any]) -> RuntimeCheckError:
-        message = header["message"].strip()
+        message = header["message"].strip().rstrip(".")
         if header["status"] == "memory" or any(words in message for words in NO_MEMORY):
             return RuntimeCheckError(f"{self.name}: out of memory while {doing}{self._limit()}: {message}", "memory", self.name)
         said = f": {message}" if message else f" without a word{self._limit()}"

@@ -465,3 +465,43 @@ def test_real_models_run_or_are_refused_and_the_audit_finds_nothing_new(model_pa
 @pytest.mark.slow
 def test_every_choice_on_every_real_model(model_path: Path) -> None:
     check_choices(model_path, EVERY)
+
+
+FLOAT_MODELS = (
+    "aeq_conv_fc_mnist", "mlct_vww_96_float", "mlct_pretrainedResnet", "litert_torchaudio_conformer", "tfls_regex_one_embedding_with_metadata",
+)  # fmt: skip
+
+
+def measured(model: Model, **options: Any) -> tuple[float, float]:
+    """(signal, noise) of all weights that are encoded."""
+    total = tk.run(model, RequantizeWeights(**options)).notes[-1].data
+    return total["signal"], total["noise"]
+
+
+@pytest.mark.parametrize("name", FLOAT_MODELS)
+def test_clipping_beats_the_full_range_at_int4_on_real_models(models: Path, name: str) -> None:
+    model = tk.read(models / f"{name}.tflite")
+    signal, full = measured(model, to="int4")
+    clipped = measured(model, to="int4", range="mse")[1]
+    print(f"{name}: INT4 per channel, min-max {10 * math.log10(signal / full):.1f} dB, mse {10 * math.log10(signal / clipped):.1f} dB")
+    assert clipped < 0.97 * full
+
+
+@pytest.mark.parametrize("name", FLOAT_MODELS)
+def test_real_weights_come_back_from_int8_within_half_a_scale(models: Path, name: str) -> None:
+    model = tk.read(models / f"{name}.tflite")
+    made = tk.run(model, RequantizeWeights(to="int8", form="explicit"))
+    back = tk.run(made.model, RequantizeWeights(to="float32")).model
+    changed = 0
+    for before, coded, after in zip(model.subgraphs[0].tensors, made.model.subgraphs[0].tensors, back.subgraphs[0].tensors, strict=False):
+        if before.type != coded.type and before.is_constant:
+            q = coded.quantization
+            assert q is not None and after.type.name == "FLOAT32"
+            shape = [-1 if d == q.quantized_dimension and len(q.scale) > 1 else 1 for d in range(len(before.shape))]
+            assert (np.abs(after.numpy() - before.numpy()) <= q.scale.reshape(shape) * np.float32(0.50001)).all()
+            changed += 1
+    assert changed
+    half = tk.run(model, RequantizeWeights(to="float16")).model
+    for before, after in zip(half.subgraphs[0].tensors, tk.run(half, RequantizeWeights(to="float32")).model.subgraphs[0].tensors, strict=False):
+        if before.type.name == "FLOAT16":
+            assert np.array_equal(after.numpy(), before.numpy().astype(np.float32))

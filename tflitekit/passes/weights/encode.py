@@ -21,7 +21,7 @@ from ...types import BITS, FLOAT_TYPES, INTEGER_RANGES, byte_size, numpy_dtype, 
 from .choices import Choice
 
 # Bytes of results that one run keeps; what goes beyond is computed when it is written.
-KEPT = 32 << 20
+KEPT = 4 << 20
 # Elements that are compared at once, where channels lie one after the other.
 _PART = 1 << 22
 

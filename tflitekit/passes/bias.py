@@ -20,7 +20,7 @@ from ..quant.affine import rounded
 from ..quant.rules import RULES, BiasRule, operand
 from ..types import INTEGER_RANGES, numpy_dtype
 from .base import Notes
-from .surgery import copied_parameters, unique_name
+from .surgery import own_copy
 
 Scales = npt.NDArray[np.float32]
 
@@ -99,7 +99,7 @@ class BiasKeeper:
         assert tensor is not None
         codes, error = reencoded(tensor, use.scales, scales, type_)
         if sum(1 for other in self.before if other.tensor is tensor) > 1 or len(tensor.consumers()) > 1:
-            tensor = _own(use.subgraph, tensor)
+            tensor = own_copy(use.subgraph, tensor)
             use.operator.inputs[use.rule.operand] = tensor
         if tensor.quantization is not None and len(tensor.quantization.scale):
             tensor.quantization = _followed(tensor.quantization, use.scales, scales)
@@ -144,10 +144,3 @@ def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> Quantizati
     zero_point = q.zero_point if kept_points else np.zeros(len(scale), np.int64)
     low, high = (values if q.has(name) else None for name, values in (("min", q.min), ("max", q.max)))  # real values, which stay
     return QuantizationParameters(scale=scale, zero_point=zero_point, min=low, max=high, quantized_dimension=q.quantized_dimension)
-
-
-def _own(subgraph: SubGraph, tensor: Tensor) -> Tensor:
-    """A copy of a constant tensor, on the same buffer until its data is set."""
-    made = Tensor(name=unique_name(subgraph, tensor.name or b"bias"), shape=tensor.shape, type=tensor.type, buffer=tensor.buffer)
-    made.quantization = copied_parameters(tensor)
-    return subgraph.add_tensor(made)

@@ -20,13 +20,15 @@ class ConvertActivations(Pass):
 
     Between int8 and uint8 activations move by 128, exactly. Asymmetric uint8 weights are centred: their codes stay where they fit, else they are
     encoded at a scale for each channel at which they do, and the bias follows. int8 weights become uint8 where they have one scale; several are
-    first made one only with `per_tensor`. int16 is symmetric: its scale holds the range that the tensor had. Operators without a kernel for the new
+    first made one only with `per_tensor`. int16 is symmetric: its scale holds the range that the tensor had, and where
+    the old codes ended at 0 the operator gets a ReLU, since converters leave one out there. Operators without a kernel for the new
     type keep the old one, between QUANTIZE operators.
     """
 
     name: ClassVar[str] = "convert-activations"
     touches: ClassVar[frozenset[str]] = frozenset({
         "subgraphs.tensors", "subgraphs.operators", "subgraphs.inputs", "subgraphs.outputs", "signature_defs", "buffers", "operator_codes",
+        "metadata",
     })  # fmt: skip
     to: str = option("", "the type of the activations", choices=TYPES)
     per_tensor: bool = option(False, "make weights with several scales have one, where the new type demands it; the error is shown")

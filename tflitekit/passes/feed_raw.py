@@ -14,14 +14,16 @@ from ..quant.affine import Affine, Derived
 from ..quant.rules import RULES
 from ..types import INTEGER_RANGES
 from .base import Notes
-from .input_stats import CODES, chosen_input, derived, keep_up, operators_of, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .surgery import (
     convert,
     copied_parameters,
     first_reader,
+    keep_up,
     make_operator,
     no_data,
+    operators_of,
     parameters,
     place,
     redirect,

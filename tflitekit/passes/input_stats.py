@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from .._schema import TensorType
 from ..errors import EditError, RefusedError
-from ..graph import Model, Operator, OperatorCode, SubGraph, Tensor
+from ..graph import Model, SubGraph, Tensor
 from ..quant import affine
 from ..quant.affine import Affine, Derived
-from .base import Notes
 from .interface import callers, ends, matching
-from .surgery import drop_control_dependencies, place, raise_min_runtime
+from .surgery import place
 
 if TYPE_CHECKING:
     from .set_input_stats import SetInputStats
@@ -47,20 +46,6 @@ def stored_affine(tensor: Tensor) -> Affine | None:
         return Affine(q.scale[0], int(q.zero_point[0]) if len(q.zero_point) else 0, tensor.type)
     except EditError:
         return None
-
-
-def keep_up(model: Model, before: dict[Operator, OperatorCode | None], notes: Notes) -> None:
-    """Let metadata follow operators that were put in, or have another operator code, since `before`, which `operators_of` gave."""
-    changed = [operator for operator in model.operators() if operator not in before or operator.opcode is not before[operator]]
-    if raised := raise_min_runtime(model, [operator.opcode for operator in changed if operator.opcode is not None]):
-        notes.changed("metadata", f"min_runtime_version {raised[0]} raised to {raised[1]}")
-    if any(operator not in before for operator in changed) and drop_control_dependencies(model):
-        notes.changed("metadata", "model_control_dependencies taken out: it lists operators by position, and those moved")
-
-
-def operators_of(model: Model) -> dict[Operator, OperatorCode | None]:
-    """All operators with their operator codes."""
-    return {operator: operator.opcode for operator in model.operators()}
 
 
 def single(value: float | tuple[float, ...] | None) -> float:

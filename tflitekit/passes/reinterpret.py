@@ -14,10 +14,10 @@ from ..quant.rules import RULES, required_version
 from .base import Notes
 from .bias import BiasKeeper
 from .chain import TWINS, Chain
-from .input_stats import CODES, chosen_input, derived, keep_up, operators_of, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .parameters import encoded_again
-from .surgery import convert, copied_parameters, operator_code, parameters, place, tensor_like
+from .surgery import convert, copied_parameters, keep_up, operator_code, operators_of, parameters, place, tensor_like
 
 if TYPE_CHECKING:
     from .set_input_stats import SetInputStats

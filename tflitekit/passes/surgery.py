@@ -6,7 +6,7 @@ Each keeps the graph whole: versions suit the types, signatures follow their ten
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .._base import Table, walk
 from .._schema import BuiltinOperator, TensorType
 from ..graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, SubGraph, Tensor, new_options
 from ..quant.rules import RULES, required_version
+
+if TYPE_CHECKING:
+    from .base import Notes
 
 
 def parameters(scale: Any, zero_point: Any, axis: int = 0) -> QuantizationParameters:
@@ -70,6 +73,15 @@ def tensor_like(
     made = Tensor(
         name=unique_name(subgraph, (like.name or b"tensor") + suffix.encode()), shape=like.shape, type=type_, quantization=quantization,
         buffer=no_data(model), shape_signature=like.shape_signature if like.has("shape_signature") else None, has_rank=like.has_rank,
+    )  # fmt: skip
+    return subgraph.add_tensor(made)
+
+
+def own_copy(subgraph: SubGraph, tensor: Tensor) -> Tensor:
+    """A copy of a constant tensor, on the same buffer until its data is set."""
+    made = Tensor(
+        name=unique_name(subgraph, tensor.name or b"constant"), shape=tensor.shape, type=tensor.type, buffer=tensor.buffer,
+        quantization=copied_parameters(tensor),
     )  # fmt: skip
     return subgraph.add_tensor(made)
 
@@ -250,6 +262,21 @@ def raise_min_runtime(model: Model, codes: Iterable[OperatorCode]) -> tuple[str,
         return None
     entry.buffer = model.add_buffer(new.encode().ljust(16, b"\0"))
     return old, new
+
+
+def operators_of(model: Model) -> dict[Operator, OperatorCode | None]:
+    """All operators with their operator codes, for `keep_up`."""
+    return {operator: operator.opcode for operator in model.operators()}
+
+
+def keep_up(model: Model, before: dict[Operator, OperatorCode | None], notes: Notes, raised: Iterable[OperatorCode] = ()) -> None:
+    """Let metadata follow operators that came, went, or have another operator code since `before`, and operator codes whose version was raised."""
+    after = operators_of(model)
+    changed = [code for operator, code in after.items() if operator not in before or code is not before[operator]]
+    if versions := raise_min_runtime(model, [*(code for code in changed if code is not None), *raised]):
+        notes.changed("metadata", f"min_runtime_version {versions[0]} raised to {versions[1]}")
+    if after.keys() != before.keys() and drop_control_dependencies(model):
+        notes.changed("metadata", "model_control_dependencies taken out: it lists operators by position, and those moved")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..._schema import BuiltinOperator, TensorType
 from ...errors import RefusedError
-from ...graph import Model, Operator, SubGraph, Tensor
-from ...quant.rules import RULES
+from ...graph import Model, Operator, SubGraph, Tensor, new_options
+from ...quant.rules import rule_for
 from ..base import Notes
 from ..bias import BiasKeeper
 from ..surgery import convert as put_conversion
-from ..surgery import copied_parameters, place, raise_versions, tensor_like
+from ..surgery import (
+    copied_parameters,
+    keep_up,
+    operators_of,
+    pinned,
+    place,
+    raise_versions,
+    remove_operators,
+    remove_unused,
+    remove_unused_codes,
+    tensor_like,
+)
+from .borders import meet
 from .encode import activation, channel_axis, weights
-from .groups import equalise
-from .plan import NEEDS_ONE, Plan, is_code, plan, weight_operands
+from .groups import equalise, fixed_parameters
+from .plan import NEEDS_ONE, Plan, held, is_code, plan
+from .tidy import cut_off, drop_identities, keep_cut_off
 
 if TYPE_CHECKING:
     from ..convert_activations import ConvertActivations
@@ -44,10 +59,9 @@ def _codes(model: Model) -> list[Tensor]:
     """The activations that integer operators exchange."""
     found: dict[Tensor, None] = {}
     for operator in model.operators():
-        rule = None if operator.opcode is None else RULES.get(operator.opcode.code)
-        held = {tensor for _, tensor in weight_operands(operator, rule)}
+        weights = set(held(operator, rule_for(operator)))
         for tensor in (*operator.inputs, *operator.outputs):
-            if tensor is not None and tensor not in held and is_code(tensor) and not tensor.is_constant and not tensor.is_variable:
+            if tensor is not None and tensor not in weights and is_code(tensor) and not tensor.is_constant and not tensor.is_variable:
                 found |= {tensor: None} if tensor.type in (*_EIGHT, TensorType.INT16) else {}
     return list(found)
 
@@ -61,9 +75,9 @@ def _step(model: Model, source: TensorType, target: TensorType, per_tensor: bool
         raise RefusedError(f"{shown}: weights with several scales, which {target.name} kernels do not take. --per-tensor makes them one, at a cost")
     if not made.activations:
         return
-    keeper, groups = BiasKeeper(model), equalise(model, made)
+    keeper, groups, repair, before = BiasKeeper(model), equalise(model, made), meet(model), operators_of(model)
+    fixed, cut = fixed_parameters(made), cut_off(made)
     islands = _islands(model, made)
-    fixed = _fixed(made)
     error = max([activation(model, tensor, target, fixed.get(tensor)) for tensor in made.activations], default=0.0)
     text = f"{len(made.activations)} activations {source.name} to {target.name}, " + (f"constants off by at most {error:.3g}" if error else "exactly")
     notes.changed(None, text, activations=len(made.activations), max_error=error)
@@ -73,21 +87,12 @@ def _step(model: Model, source: TensorType, target: TensorType, per_tensor: bool
             weights(model, tensor, target, axis, axis is not None and operator.op_name != "FULLY_CONNECTED", notes)
     _finish(model, made, islands, notes)
     keeper.restore(notes, TensorType.INT64 if target == TensorType.INT16 else None, {operator for _, operator, _ in made.converts})
-    for line in groups(notes):
+    for line in (*keep_cut_off(model, made, cut), *groups(), *repair(), *drop_identities(model, made)):
         notes.changed(None, line)
-    for code, old in raise_versions(model):
+    raised = raise_versions(model)
+    for code, old in raised:
         notes.changed(None, f"{code.op_name}: version {code.version}, was {old}")
-
-
-def _fixed(made: Plan) -> dict[Tensor, tuple[float, int]]:
-    """The outputs whose parameters operators give in the new type."""
-    found = {}
-    for _, operator, rule in made.converts:
-        for position, tensor in enumerate(operator.outputs):
-            given = rule.fixed_for(made.target, position) if rule is not None else None
-            if tensor is not None and given is not None:
-                found[tensor] = (given.scale, given.zero_point)
-    return found
+    keep_up(model, before, notes, [code for code, _ in raised])
 
 
 def _islands(model: Model, made: Plan) -> list[tuple[SubGraph, Operator, dict[Tensor, Tensor]]]:
@@ -105,7 +110,10 @@ def _islands(model: Model, made: Plan) -> list[tuple[SubGraph, Operator, dict[Te
                 if tensor.is_variable:
                     why = f"{operator.op_name} keeps {made.source.name} ({made.stays[operator]})"
                     raise RefusedError(f"{why}, but operators that change use its state {tensor.name_str!r} too")
-                old = tensor_like(model, subgraph, tensor, f"_{made.source.name.lower()}", tensor.type, copied_parameters(tensor))
+                parameters = copied_parameters(tensor)
+                if parameters is not None and not len(parameters.zero_point):
+                    parameters.zero_point = np.zeros(len(parameters.scale), np.int64)
+                old = tensor_like(model, subgraph, tensor, f"_{made.source.name.lower()}", tensor.type, parameters)
                 if tensor.is_constant:
                     old.buffer = tensor.buffer
                 kept[tensor] = old
@@ -133,23 +141,35 @@ def _finish(model: Model, made: Plan, islands: list[tuple[SubGraph, Operator, di
             use = old if tensor.is_constant else ready[tensor]
             operator.inputs = [use if t is tensor else t for t in operator.inputs]
         notes.remark(operator, f"{operator.op_name} stays {made.source.name}: {made.stays[operator]}")
-    _drop_dead_conversions(islands)
+    _drop_dead_conversions(model, islands)
     if made.target == TensorType.INT16:
         for _, operator, _ in made.converts:
-            if operator.options is not None and hasattr(operator.options, "pot_scale_int16"):
-                operator.options.pot_scale_int16 = False
+            _options_for_int16(operator)
 
 
-def _drop_dead_conversions(islands: list[tuple[SubGraph, Operator, dict[Tensor, Tensor]]]) -> None:
+def _options_for_int16(operator: Operator) -> None:
+    """Scales need be no powers of two, and a bias is INT64, whatever the old type let stand there."""
+    if operator.opcode is not None and operator.op_name in ("ADD", "SUB") and operator.options is None:
+        operator.builtin_options = new_options(operator.opcode.code)
+    if hasattr(operator.options, "pot_scale_int16"):
+        operator.options.pot_scale_int16 = False  # type: ignore[union-attr]
+    chosen = getattr(operator.options, "quantized_bias_type", None)
+    computed = len(operator.inputs) > 1 and operator.inputs[1] is not None and operator.inputs[1].type == TensorType.INT16
+    if chosen is not None and (chosen != TensorType.FLOAT32 or (computed and len(operator.inputs) > 2 and operator.inputs[2] is not None)):
+        operator.options.quantized_bias_type = TensorType.INT64  # type: ignore[union-attr]
+
+
+def _drop_dead_conversions(model: Model, islands: list[tuple[SubGraph, Operator, dict[Tensor, Tensor]]]) -> None:
     """Between two islands nothing reads the converted tensor: the QUANTIZE that computes it goes."""
+    seen, codes = pinned(model), []
     for subgraph in dict.fromkeys(subgraph for subgraph, _, _ in islands):
-        read = {t for operator in subgraph.operators for t in operator.inputs} | set(subgraph.outputs)
+        read = {t for operator in subgraph.operators for t in operator.inputs} | seen
         olds = {old for owner, _, kept in islands if owner is subgraph for old in kept.values()}
         dead = [
             operator for operator in subgraph.operators
-            if operator.opcode is not None and operator.opcode.code == BuiltinOperator.QUANTIZE and operator.inputs[0] in olds
-            and operator.outputs[0] not in read
+            if operator.op_name == BuiltinOperator.QUANTIZE.name and any(t in olds for t in operator.inputs) and not read & {*operator.outputs}
         ]  # fmt: skip
-        subgraph.operators = [operator for operator in subgraph.operators if operator not in dead]
-        gone = {operator.outputs[0] for operator in dead}
-        subgraph.tensors = [tensor for tensor in subgraph.tensors if tensor not in gone]
+        codes += [operator.opcode for operator in dead]
+        remove_operators(subgraph, dead)
+        remove_unused(model, subgraph, [t for operator in dead for t in operator.outputs if t is not None])
+    remove_unused_codes(model, codes)

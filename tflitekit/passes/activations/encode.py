@@ -29,6 +29,8 @@ def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] 
     """
     made = copied_parameters(tensor)
     assert made is not None
+    if not 0 <= made.quantized_dimension < max(1, len(tensor.shape)):
+        made.quantized_dimension = 0
     scale, zero_point = float(made.scale[0]), int(made.zero_point[0]) if len(made.zero_point) else 0
     if fixed is not None:
         made.scale, made.zero_point = np.array([fixed[0]], np.float32), np.array([fixed[1]])
@@ -42,17 +44,17 @@ def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] 
 
 
 def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None) -> float:
-    """Give a tensor its new type and parameters, and a constant its new codes; returns the largest error in real values (0 for all but INT16)."""
+    """Give a tensor its new type and parameters, and a constant its new codes; returns the largest error in real values."""
     made = new_parameters(tensor, target, fixed)
     old = tensor.quantization
     assert old is not None
     error = 0.0
     if tensor.is_constant:
         codes = tensor.numpy().astype(np.int64)
-        real = (codes - int(old.zero_point[0])) * float(old.scale[0])
+        real = (codes - int(old.zero_point[0] if len(old.zero_point) else 0)) * float(old.scale[0])
         low, high = INTEGER_RANGES[target]
-        if target == TensorType.INT16:
-            codes = np.clip(rounded(real / float(made.scale[0])), low, high).astype(np.int64)
+        if target == TensorType.INT16 or fixed is not None:
+            codes = np.clip(rounded(real / float(made.scale[0])) + int(made.zero_point[0]), low, high).astype(np.int64)
         else:
             codes = codes + (SHIFT if target == TensorType.UINT8 else -SHIFT)
         error = float(np.abs((codes - int(made.zero_point[0])) * float(made.scale[0]) - real).max(initial=0.0))
@@ -78,7 +80,8 @@ def _to_uint8(model: Model, tensor: Tensor, old: QuantizationParameters, notes: 
     error = 0.0
     if len(scale) > 1:
         shape = _shape(tensor, old.quantized_dimension)
-        real = codes * scale.astype(np.float64).reshape(shape)
+        points = old.zero_point.reshape(shape if len(old.zero_point) > 1 else [1] * codes.ndim) if len(old.zero_point) else np.int64(0)
+        real = (codes - points) * scale.astype(np.float64).reshape(shape)
         step = np.float32(np.abs(real).max(initial=0.0) / NARROW) or np.float32(scale.max())
         codes, point = np.clip(rounded(real / float(step)), -NARROW, NARROW).astype(np.int64), 0
         error = float(np.abs(codes * float(step) - real).max(initial=0.0))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..._schema import BuiltinOperator, LSTMKernelType, TensorType
+from ...errors import RefusedError
 from ...graph import Model, Operator, SubGraph, Tensor
-from ...quant.rules import RULES, Granularity, OpRule, Role, Sharing
+from ...quant.rules import Behaviour, Granularity, OpRule, Role, Sharing, Topic, rule_for
+from ...types import INTEGER_RANGES, byte_size
+from ..parameters import fits
+from ..surgery import own_copy
 
 _CONVERSIONS = (BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE)
-# Operators that take codes for numbers of their own: there the codes must stay what they are.
-_RAW = frozenset({BuiltinOperator.CAST, BuiltinOperator.BITCAST, BuiltinOperator.BITWISE_XOR, BuiltinOperator.RIGHT_SHIFT})
 # Operators that hand tensors to other subgraphs, where all of that type are converted too.
-_STEERING = frozenset(
+STEERING = frozenset(
     BuiltinOperator[name] for name in ("IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE")
 )
 
@@ -35,33 +39,81 @@ def is_code(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.quantization is not None and len(tensor.quantization.scale) > 0 and tensor.quantization.details is None
 
 
-def weight_operands(operator: Operator, rule: OpRule | None) -> Iterator[tuple[int, Tensor]]:
-    """The constant weights of an operator with their positions."""
-    for position in rule.weights.operands if rule is not None and rule.weights is not None else ():
-        tensor = operator.inputs[position] if position < len(operator.inputs) else None
-        if tensor is not None and tensor.is_constant:
-            yield position, tensor
+def held(operator: Operator, rule: OpRule | None) -> list[Tensor]:
+    """The constant weights of an operator."""
+    positions = rule.weights.operands if rule is not None and rule.weights is not None else ()
+    found = (operator.inputs[position] for position in positions if position < len(operator.inputs))
+    return [tensor for tensor in found if tensor is not None and tensor.is_constant]
+
+
+def own_weights(operator: Operator, rule: OpRule | None) -> list[Tensor]:
+    """The constant weights of an operator whose parameters are their own: not those of a table whose rows are its output."""
+    if rule is None or rule.weights is None:
+        return []
+    shared = {name for group in rule.same_parameters for name in group.group}
+    tied = [operator.inputs[p] for p in rule.weights.operands if f"in{p}" in shared and p < len(operator.inputs)]
+    return [tensor for tensor in held(operator, rule) if all(tensor is not t for t in tied)]
+
+
+def sound(tensor: Tensor) -> bool:
+    """Whether the one scale of an activation is a step, and its zero point a code."""
+    q = tensor.quantization
+    if q is None or len(q.scale) != 1 or len(q.zero_point) > 1:
+        return False
+    low, high = INTEGER_RANGES.get(tensor.type, (0, 0))
+    return bool(np.isfinite(q.scale[0]) and q.scale[0] > 0 and all(low <= z <= high for z in q.zero_point.tolist()))
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether the data of a constant is in the file, whole and dense."""
+    if tensor.external_buffer is not None or tensor.sparsity is not None or tensor.buffer is None or tensor.buffer.data is None:
+        return False
+    return min(tensor.shape, default=0) >= 0 and len(tensor.buffer.data) >= (byte_size(tensor.type, tensor.shape) or 0)
 
 
 def plan(model: Model, source: TensorType, target: TensorType, *, per_tensor: bool) -> Plan:
-    """Sort the operators into those that change and those that stay."""
+    """Sort the operators into those that change and those that stay. Weights that are read in several ways get a tensor for each."""
     made = Plan(source, target)
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
-            rule = None if operator.opcode is None else RULES.get(operator.opcode.code)
-            weights = [tensor for _, tensor in weight_operands(operator, rule)]
+            rule = rule_for(operator)
+            weights = held(operator, rule)
             values = [t for t in (*operator.inputs, *operator.outputs) if t is not None and all(t is not w for w in weights)]
             if not any(t.type == source and is_code(t) for t in values):
                 continue
-            reason = _reason(operator, rule, source, target, values, weights, per_tensor)
+            own = own_weights(operator, rule)
+            values = [t for t in (*operator.inputs, *operator.outputs) if t is not None and all(t is not w for w in own)]
+            reason = _reason(operator, rule, source, target, values, own, per_tensor)
             if reason:
                 made.stays[operator] = reason
-                continue
-            made.converts.append((subgraph, operator, rule))
-            if rule is not None:
-                made.weights |= {tensor: (operator, rule) for tensor in weights if is_code(tensor)}
+            else:
+                made.converts.append((subgraph, operator, rule))
+    _separate(model, made)
     made.activations = list(_activations(model, made))
     return made
+
+
+def _separate(model: Model, made: Plan) -> None:
+    """Fill in the weights. What else reads the same tensor, as an activation, with floats or along another axis, keeps it, and a copy is made."""
+    changing = {operator for _, operator, _ in made.converts}
+    plain = {
+        tensor for operator in model.operators() if operator not in made.stays for tensor in operator.inputs
+        if tensor is not None and (operator not in changing or all(tensor is not w for w in own_weights(operator, rule_for(operator))))
+    }  # fmt: skip
+    ways: dict[tuple[Tensor, int | None], Tensor] = {}
+    for subgraph, operator, rule in made.converts:
+        if rule is None:
+            continue
+        for tensor in own_weights(operator, rule):
+            if not is_code(tensor):
+                continue
+            way = tensor, rule.weights.axis(operator.options) if rule.weights is not None else None
+            if way not in ways:
+                taken = any(known is tensor for known, _ in ways) or tensor in plain or tensor in subgraph.outputs
+                ways[way] = own_copy(subgraph, tensor) if taken else tensor
+                made.weights[ways[way]] = operator, rule
+            if ways[way] is not tensor:
+                operator.inputs = [ways[way] if t is tensor else t for t in operator.inputs]
 
 
 def _reason(
@@ -69,15 +121,26 @@ def _reason(
 ) -> str:
     """Why an operator cannot compute in the new type; "" if it can."""
     code = operator.opcode.code if operator.opcode is not None else None
-    if code in _STEERING:
+    codes = [t for t in values if t.type == source and is_code(t)]
+    if code in STEERING:
+        bad = next((t for t in codes if not sound(t)), None)
+        if bad is not None:
+            raise RefusedError(f"{operator.op_name} hands over {bad.name_str!r}, whose parameters are no scale and zero point")
         return ""
-    if rule is None or code in _RAW:
-        return "it reads codes as they are" if code in _RAW else "what it makes of other types is not known"
+    if rule is None or rule.takes_codes:
+        return "it reads codes as they are" if rule is not None else "what it makes of other types is not known"
+    unread = next((t for t in (*codes, *weights) if t.is_constant and not readable(t)), None)
+    if unread is not None:
+        return f"the data of {unread.name_str!r} is not in the file, or sparse"
+    if any(len(t.quantization.scale) > 1 for t in codes if t.quantization is not None):
+        return "an activation has several scales"
+    if not all(sound(t) for t in codes):
+        return "the parameters of an activation are no scale and zero point"
     if code in _CONVERSIONS:
+        if not operator.inputs or not operator.outputs:
+            return "it lacks operands"
         types = [target if t.type == source and is_code(t) else t.type for t in (operator.inputs[0], operator.outputs[0]) if t is not None]
         return "" if tuple(types) in rule.pairs else f"no kernel converts {' to '.join(t.name for t in types)}"
-    if any(t.type == source and is_code(t) and t.quantization is not None and len(t.quantization.scale) > 1 for t in values):
-        return "an activation has several scales"
     if target not in rule.types:
         return f"it has no {target.name} kernel"
     if any(t.type != source or not is_code(t) for t in _operands(operator, rule)):
@@ -86,7 +149,27 @@ def _reason(
         return "the basic LSTM cell has only this type"
     if any(group.sharing == Sharing.COPIED and group.group == ("in0", "in1") and target in group.types for group in rule.same_parameters):
         return "its INT16 kernel compares codes of one scale only"
-    return _weights_reason(rule, source, target, weights, per_tensor)
+    return _computed_reason(operator, rule, source, target) or _weights_reason(rule, source, target, weights, per_tensor)
+
+
+def _computed_reason(operator: Operator, rule: OpRule, source: TensorType, target: TensorType) -> str:
+    """What keeps operators whose weights or bias are computed: no kernel for weights of the new type, or none that takes their zero point."""
+    for one in rule.biases:
+        bias = operator.inputs[one.operand] if one.operand < len(operator.inputs) else None
+        if bias is not None and not bias.is_constant:
+            return "its bias is computed"
+    for position in rule.weights.operands if rule.weights is not None else ():
+        tensor = operator.inputs[position] if position < len(operator.inputs) else None
+        if tensor is None or tensor.is_constant or rule.weights is None:
+            continue
+        if tensor.type != source or rule.weights.form(target, target, Granularity.PER_TENSOR) is None:
+            return f"its weights are computed, and no kernel takes {target.name} ones with {target.name} activations"
+        point = int(tensor.quantization.zero_point[0]) if tensor.quantization is not None and len(tensor.quantization.zero_point) else 0
+        moved = point + INTEGER_RANGES[target][0] - INTEGER_RANGES[source][0]
+        facts = rule.about(Topic.WEIGHTS_ZERO_POINT, target, target, Granularity.PER_TENSOR)
+        if target == TensorType.INT8 and moved and any(r.behaviour != Behaviour.FINE for fact in facts for r in fact.reactions.values()):
+            return "its weights are computed, and kernels take INT8 ones for symmetric"
+    return ""
 
 
 def _weights_reason(rule: OpRule, source: TensorType, target: TensorType, weights: list[Tensor], per_tensor: bool) -> str:
@@ -96,6 +179,10 @@ def _weights_reason(rule: OpRule, source: TensorType, target: TensorType, weight
         kind, quantization = new_weight_type(tensor.type, target), tensor.quantization
         if quantization is None or not is_code(tensor):
             return "its weights are no plain codes"
+        if not fits(tensor, quantization) or not (quantization.scale > 0).all() or tensor.type not in INTEGER_RANGES:
+            return "the parameters of its weights do not fit them"
+        if tensor.type == TensorType.UINT8 and len(quantization.scale) > 1:
+            return "no kernel takes UINT8 weights with several scales"
         granularity = Granularity.PER_CHANNEL if len(quantization.scale) > 1 else Granularity.PER_TENSOR
         if rule.weights.form(target, kind, granularity) is not None:
             continue
@@ -139,10 +226,9 @@ def _activations(model: Model, made: Plan) -> Iterator[Tensor]:
                     users.setdefault(tensor, []).append(operator)
         seen = {*subgraph.inputs, *subgraph.outputs}
         for tensor in subgraph.tensors:
-            q = tensor.quantization
-            if tensor.type == made.source and is_code(tensor) and tensor not in made.weights and q is not None and len(q.scale) == 1:
-                if tensor.is_constant and users.get(tensor) and all(_only_weights(user, tensor) for user in users[tensor]):
-                    continue  # weights of operators that compute on floats
+            if tensor.type == made.source and is_code(tensor) and tensor not in made.weights and sound(tensor):
+                if tensor.is_constant and (not readable(tensor) or _floats(made, users.get(tensor, []), tensor)):
+                    continue
                 if tensor in seen or not _stays(users.get(tensor, []), made):
                     yield tensor
 
@@ -155,14 +241,13 @@ def _stays(users: list[Operator], made: Plan) -> bool:
 def _crosses(operator: Operator, made: Plan) -> bool:
     """Whether an operator is a QUANTIZE from another integer type to the old one or back."""
     types = {t.type for t in (*operator.inputs, *operator.outputs) if t is not None}
-    return operator.op_name == "QUANTIZE" and len(types) == 2 and made.source in types and TensorType.FLOAT32 not in types
+    return operator.op_name == BuiltinOperator.QUANTIZE.name and len(types) == 2 and made.source in types and TensorType.FLOAT32 not in types
 
 
-def _only_weights(operator: Operator, tensor: Tensor) -> bool:
-    rule = None if operator.opcode is None else RULES.get(operator.opcode.code)
-    if operator.opcode is not None and operator.opcode.code == BuiltinOperator.DEQUANTIZE:
-        return True
-    if rule is None:
-        return False
-    roles = [operand.role for operand in rule.input_roles(len(operator.inputs)) or ()]
-    return all(role == Role.WEIGHTS for given, role in zip(operator.inputs, roles, strict=False) if given is tensor)
+def _floats(made: Plan, users: list[Operator], tensor: Tensor) -> bool:
+    """Whether all users of a constant make floats of it, or read it as the weights of what computes on floats."""
+    changing = {operator for _, operator, _ in made.converts}
+    return bool(users) and all(
+        user.op_name == BuiltinOperator.DEQUANTIZE.name or (user not in changing and any(tensor is t for t in held(user, rule_for(user))))
+        for user in users
+    )

@@ -178,7 +178,7 @@ def _biased(fact: Fact, operator: str, activation: str, sound: dict[str, Any]) -
     if fact.topic == Topic.BIAS_QUANTIZATION_ABSENT:
         return {name: Over(quantization=None)}
     if fact.topic == Topic.BIAS_TYPE:
-        return {name: Over(type="INT64" if fact.name == "bias-type-int64" else "INT32")}
+        return {name: Over(type="INT64" if fact.name in ("bias-type-int64", "bias-type-unselected-wide-weights") else "INT32")}
     old = sound[name].quantization if name in sound else quantize(SCALE * WEIGHT_SCALE)
     axis = 0 if len(old.scale) > 1 else None
     if fact.topic == Topic.BIAS_ZERO_POINT:
@@ -238,6 +238,7 @@ def _bias_selected(fact: Fact) -> Iterator[Deviation]:
 def _bias_contradicts(fact: Fact) -> Iterator[Deviation]:
     for operator in sorted(fact.operators):
         yield from _selected(operator, "INT32", "INT64")
+        yield from _selected(operator, "INT64", "INT32")
 
 
 def _rank_0(fact: Fact) -> Iterator[Deviation]:

@@ -32,7 +32,7 @@ CODES: dict[str, Code] = {
         Code(
             "Q003", "constant data does not fit the tensor",
             "The interpreter refuses a constant with fewer bytes than its type and shape need, and a variable with data.",
-            "Nothing: the missing bytes are not in the file.",
+            "fix-quantization, where the bytes are those of another type. Otherwise nothing: the missing bytes are not in the file.",
         ),
         Code(
             "Q004", "blockwise or multi-axis quantization without its tensors",
@@ -106,7 +106,7 @@ CODES: dict[str, Code] = {
         Code(
             "Q202", "weights of a type, or scaled in a way, that no kernel computes with these activations",
             "Each kernel takes a few combinations of activation type, weight type and granularity. Others are refused, or read as something else.",
-            "requantize-weights stores the weights in a form that the operator takes.",
+            "fix-quantization, where only the type's name is wrong. Else requantize-weights stores the weights in a form that the operator takes.",
         ),
         Code(
             "Q203", "weights scaled along the wrong axis",

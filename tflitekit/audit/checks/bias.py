@@ -39,14 +39,16 @@ def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     if not allowed:
         return
     chosen = getattr(step.operator.options, rule.selector, TensorType.FLOAT32) if rule.selector else TensorType.FLOAT32
+    weights = step.run.weights[0].type if step.run.weights else None
     if step.activation == TensorType.INT16 and TensorType.INT32 in allowed:
-        # The option chooses what is read; unset, it is INT64.
-        allowed = (TensorType.INT32,) if chosen == TensorType.INT32 else (TensorType.INT64,)
+        # The option chooses what is read; unset, it is INT64, but INT32 with INT16 weights.
+        unset = TensorType.INT32 if weights == TensorType.INT16 else TensorType.INT64
+        allowed = (chosen if chosen in (TensorType.INT32, TensorType.INT64) else unset,)
     if tensor.type in allowed:
         return
-    facts = step.rule.about(Topic.BIAS_TYPE, step.activation)
+    facts = step.rule.about(Topic.BIAS_TYPE, step.activation, weights)
     if step.activation == TensorType.INT16:
-        wanted = "contradicts" if chosen == TensorType.INT32 else "unselected"
+        wanted = "contradicts" if chosen in (TensorType.INT32, TensorType.INT64) else "unselected"
         facts = tuple(f for f in facts if (wanted in f.name or "depthwise" in f.name) and tensor.type in (TensorType.INT32, TensorType.INT64))
     known, source = reactions_of(facts)
     reactions = step.refusal(rule.operand, known)

@@ -355,6 +355,36 @@ def test_small_blockwise_products_and_int2_convolutions_are_refused() -> None:
         assert not result.changes and reason in result.refused[0].text
 
 
+def recurrent(second: np.ndarray | None = None) -> Model:
+    """RNN with float weights "w" and "r"."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x, state = main.input("x", [1, 8]), main.variable("state", [1, 4])
+    r = main.constant("r", floats(4, 4) if second is None else second)
+    inputs = [x, main.constant("w", floats(4, 8)), r, main.constant("b", floats(4)), state]
+    main.output(main.apply("RNN", inputs, TensorSpec("y", [1, 4]), fused_activation_function="TANH"))
+    return builder.build()
+
+
+def test_recurrent_operators_take_their_weights_in_one_type_or_none() -> None:
+    both = tk.run(recurrent(), RequantizeWeights(to="int8", form="hybrid"))
+    assert [weights(both.model, name).type.name for name in "wr"] == ["INT8", "INT8"]
+    one = tk.run(recurrent(), RequantizeWeights(to="int8", form="hybrid", tensor=("w",)))
+    assert not one.changes and "in one type, and 'r' stays" in one.refused[0].text
+    bad = tk.run(recurrent(np.full((4, 4), np.nan, np.float32)), RequantizeWeights(to="int8", form="hybrid"))
+    assert not bad.changes and {note.name for note in bad.refused} == {"w", "r"}
+    assert tk.run(recurrent(), RequantizeWeights(to="int8", form="explicit", tensor=("w",))).changes
+
+
+@pytest.mark.parametrize(("options", "version"), [
+    ({"to": "int8"}, 12), ({"to": "int8", "granularity": "per-tensor"}, 3), ({"to": "float32"}, 1), ({"to": "float16"}, 1),
+])  # fmt: skip
+def test_versions_suit_the_new_types(options: dict[str, Any], version: int) -> None:
+    model = tk.run(dense(), RequantizeWeights(**options)).model
+    (code,) = [code for code in model.operator_codes if code.op_name == "FULLY_CONNECTED"]
+    assert code.version == version
+
+
 # ---- large weights ----
 
 

@@ -98,7 +98,6 @@ def _jobs(
                 refused[constant] = found
             else:
                 plans[constant] = found
-    together(plans, refused)
     biases = _biases(model)
     same: dict[Any, Encoding] = {}
     room = Room(KEPT if number is None else 0)

@@ -38,11 +38,14 @@ def tensors_file(path: str, only: Facts | None = None, sort: str = "index", hist
 def audit_file(path: str, runtime: str | None = None, require: str | None = None, weights: bool = False) -> Facts:
     """What `audit --json` says of a file, one of its `models`. `runtime` is a name such as "xnnpack", `require` as after --require."""
     from ._audit import audit
+    from .errors import EditError
     from .flat.codec import read
     from .quant.rules import Runtime
     from .reports.facts_audit import audit_facts
     from .reports.requirement import parse_requirement
 
+    if runtime is not None and runtime.upper() not in Runtime.__members__:
+        raise EditError(f"no runtime {runtime!r}: {', '.join(Runtime.__members__).lower()}")
     chosen = Runtime[runtime.upper()] if runtime is not None else None
     required = parse_requirement(require) if require is not None else None
     model = read(path)

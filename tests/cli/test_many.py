@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import tflitekit as tk
 from tflitekit import per_file
 from tflitekit.cli import many
 from tflitekit.cli.main import main
-from tflitekit.errors import CorruptError, InputError
+from tflitekit.errors import CorruptError, EditError, InputError
 
 from ..reports.models import small
 
@@ -78,6 +79,8 @@ def test_a_single_file_in_a_folder_is_still_a_row(folder: Path, capsys: pytest.C
 def test_the_functions_can_be_pickled_and_their_errors_too(folder: Path) -> None:
     for function in (per_file.summary_file, per_file.tensors_file, per_file.audit_file):
         assert pickle.loads(pickle.dumps(function))(str(folder / "a.tflite"))["file"]["name"] == "a.tflite"
+    with pytest.raises(EditError, match=r"no runtime 'xnnpak': reference, optimized, xnnpack"):
+        per_file.audit_file(str(folder / "a.tflite"), runtime="xnnpak")
     made = CorruptError("too short", 4, "buffers")
     made.args = (f"m.tflite: {made}",)
     error = pickle.loads(pickle.dumps(made))
@@ -91,8 +94,23 @@ def _dies(path: str) -> dict[str, Any]:
 
 
 def test_a_process_that_dies_is_reported() -> None:
-    found = list(many.results(["a", "b"], _dies, 2))
-    assert found[1].facts is None and "died" in found[1].message
+    found = list(many.results(list("abcde"), _dies, 2))
+    assert [result.path for result in found] == list("abcde")
+    assert [result.facts for result in found] == [{"file": "a"}, None, {"file": "c"}, {"file": "d"}, {"file": "e"}]
+    assert found[1].message == "b: the process that worked on it died"
+
+
+def _waits(path: str) -> dict[str, Any]:
+    time.sleep(0.2)
+    return {"file": path}
+
+
+def test_files_that_nobody_asks_for_any_more_are_not_waited_for() -> None:
+    started = time.monotonic()
+    found = many.results([str(n) for n in range(40)], _waits, 2)
+    assert next(found).facts == {"file": "0"}
+    found.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 3  # all would take 4 s
 
 
 def test_more_files_are_spread_over_processes(folder: Path) -> None:

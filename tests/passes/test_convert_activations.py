@@ -85,6 +85,14 @@ class Both:
         return max((float(np.abs(a - b).max(initial=0) / s) for a, b, s in zip(self.before, self.after, self.steps, strict=True)), default=0.0)
 
 
+def seeded(shape: tuple[int, ...], low: int, high: int, rng: np.random.Generator, *, coarse: bool) -> npt.NDArray[np.int64]:
+    """Random codes over the whole range: each by itself, or `coarse`, patches of equal ones like an image."""
+    if not coarse or len(shape) != 4 or min(shape[1:3]) < 8:
+        return rng.integers(low, high + 1, shape)
+    patches = rng.integers(low, high + 1, (shape[0], 7, 7, shape[3]))
+    return patches[:, np.arange(shape[1]) * 7 // shape[1]][:, :, np.arange(shape[2]) * 7 // shape[2]]
+
+
 def run_both(before: Model, after: Model, resolver: str, seed: int = 0) -> Both | str:
     """Run two models on the same real inputs, which both can hold; or what went wrong."""
     rng = np.random.default_rng(seed)
@@ -92,7 +100,7 @@ def run_both(before: Model, after: Model, resolver: str, seed: int = 0) -> Both 
     for i, (a, b) in enumerate(zip(before.subgraphs[0].inputs, after.subgraphs[0].inputs, strict=True)):
         if a is not None and b is not None and is_code(a) and is_code(b):
             low, high = INTEGER_RANGES[a.type]
-            codes = rng.integers(low, high + 1, a.shape).astype(numpy_dtype(a.type))
+            codes = seeded(a.shape, low, high, rng, coarse=bool(seed % 2)).astype(numpy_dtype(a.type))
             given[0][i], given[1][i] = codes, encode(real(codes, a), b)
     outcomes = [runtime.run(tk.serialize(m), resolver, inputs=g, recipe=0, seed=seed) for m, g in zip((before, after), given, strict=True)]
     if not all(outcome.ok for outcome in outcomes):
@@ -253,6 +261,30 @@ def test_every_real_model_converts_and_runs(models: Path) -> None:
                     lines.append(f"{name} {to}{' per-tensor' if per_tensor else ''}: {found[0]:.2f} LSB, top-1 {'agrees' if found[1] else 'differs'}")
     print("\n".join(lines))
     assert len(lines) > 40
+
+
+@needs_runtime
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["int8", "int16"])
+def test_legacy_models_give_the_same_classes(models: Path, to: str) -> None:
+    """UINT8 models on 16 seeded inputs: largest and mean difference of the outputs in their steps, and how often the top class is the same."""
+    lines, inputs = [], 16
+    for name, model in quantized(models, 20_000_000):
+        first = model.subgraphs[0].outputs[0]
+        chosen = any(o.op_name in CHOSEN for o in model.operators())
+        if first is None or first.type != TensorType.UINT8 or np.prod(first.shape) < 2 or chosen:
+            continue
+        made = apply(model, to).model
+        found = [run_both(model, made, runtime.NO_DELEGATES, seed) for seed in range(inputs)]
+        both = [one for one in found if isinstance(one, Both)]
+        assert len(both) == inputs, found
+        assert np.ptp([one.before[0] for one in both]) > 0, name
+        same = sum(int(np.argmax(one.before[0])) == int(np.argmax(one.after[0])) for one in both)
+        mean = float(np.mean([np.abs(one.before[0] - one.after[0]).mean() / one.steps[0] for one in both]))
+        lines.append(f"{name} {to}: at most {max(one.lsb for one in both):.2f} LSB, mean {mean:.3f}, top-1 agrees on {same} of {inputs}")
+        assert same >= inputs * 3 // 4, lines[-1]
+    print("\n".join(lines))
+    assert len(lines) >= 4
 
 
 @needs_runtime

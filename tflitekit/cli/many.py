@@ -81,11 +81,27 @@ def call(function: Callable[[str], Facts], path: str) -> Result:
 
 
 def results(paths: Sequence[str], function: Callable[[str], Facts], jobs: int | None) -> Iterator[Result]:
-    """The results in the order of the paths. With more than one job the files are spread over processes; those are not started for a few files."""
+    """The results in the order of the paths. With more than one job the files are spread over processes; those are not started for a few files.
+
+    A process that dies takes the pool with it: then the file at hand is tried again by itself, which shows whether it was the one, and the others
+    go on.
+    """
     count = min(jobs or os.cpu_count() or 1, len(paths))
     if count < 2 or (jobs is None and len(paths) < 8):
         yield from (call(function, path) for path in paths)
         return
+    left = list(paths)
+    while left:
+        for result in _pooled(left, function, count):
+            del left[0]
+            yield result
+        if left:
+            path = left.pop(0)
+            yield next(_pooled([path], function, 1), Result(path, None, f"{path}: the process that worked on it died"))
+
+
+def _pooled(paths: Sequence[str], function: Callable[[str], Facts], count: int) -> Iterator[Result]:
+    """The results of a pool of processes, up to the first file that was not done when one of them died."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -93,13 +109,16 @@ def results(paths: Sequence[str], function: Callable[[str], Facts], jobs: int | 
     # A forked child has what is imported here; elsewhere children import it themselves.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        futures = [pool.submit(call, function, path) for path in paths]
-        for path, future in zip(paths, futures, strict=True):
+    pool = ProcessPoolExecutor(count, mp_context=context)
+    try:
+        for future in [pool.submit(call, function, path) for path in paths]:
             try:
-                yield future.result()
+                result = future.result()
             except BrokenProcessPool:
-                yield Result(path, None, f"{path}: the process that worked on it died")
+                return
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)  # nobody waits for files that nobody asks for any more
 
 
 def run_many(

@@ -28,24 +28,24 @@ def _report(facts: Facts, table: Table, total: str, command: str) -> Report:
     return Report(title, [table, Note(f"`tflitekit {command} FILE` shows one file in full.", "note")])
 
 
+def _table(*columns: str) -> Table:
+    """A row per file: its name, numbers, and at last what gets lines of its own."""
+    numbers = [Column(column, "right") for column in columns[:-1]]
+    return Table("", [Column("file", priority=5, style="name", least=20), *numbers, Column(columns[-1], priority=9, own_line=True)])
+
+
+def _short(size: int | None) -> str:
+    return size_text(size).partition(" (")[0]
+
+
 def summaries_report(facts: Facts) -> Report:
     """A row per file: size, operators, tensors, how many of them are quantized, and what goes in and out."""
-    table = Table("", [
-        Column("file", priority=5, style="name", least=20), Column("size", "right"), Column("operators", "right"), Column("tensors", "right"),
-        Column("quantized", "right"), Column("inputs and outputs", priority=9, own_line=True),
-    ])  # fmt: skip
-    total = 0
+    table = _table("size", "operators", "tensors", "quantized", "inputs and outputs")
     for model in facts["models"]:
-        total += model["file"]["size"] or 0
-        count = sum(subgraph["tensors"] for subgraph in model["subgraphs"])
-        row = [model["file"]["name"], size_text(model["file"]["size"]).partition(" (")[0]]
-        table.rows.append([*row, str(sum(s["operators"] for s in model["subgraphs"])), str(count), _quantized(model), _ends(model)])
-    return _report(facts, table, size_text(total), "summary")
-
-
-def _quantized(model: Facts) -> str:
-    counts = model["quantization"]
-    return str(counts["quantized"]) if isinstance(counts, dict) and "quantized" in counts else "-"
+        operators, tensors = (str(sum(subgraph[key] for subgraph in model["subgraphs"])) for key in ("operators", "tensors"))
+        file, quantized = model["file"], str(model["quantization"]["quantized"])
+        table.rows.append([file["name"], _short(file["size"]), operators, tensors, quantized, _ends(model)])
+    return _report(facts, table, size_text(sum(model["file"]["size"] or 0 for model in facts["models"])), "summary")
 
 
 def _ends(model: Facts) -> str:
@@ -61,18 +61,11 @@ def _shown(tensor: Facts) -> str:
 
 def tensors_many_report(facts: Facts) -> Report:
     """A row per file: how many tensors pass the filter, how many are quantized and constant, how many bytes they store, and their types."""
-    table = Table("", [
-        Column("file", priority=5, style="name", least=20), Column("tensors", "right"), Column("quantized", "right"), Column("constant", "right"),
-        Column("stored", "right"), Column("types", priority=9, own_line=True),
-    ])  # fmt: skip
-    total = 0
+    table = _table("tensors", "quantized", "constant", "stored", "types")
     for model in facts["models"]:
         tensors = model["tensors"]
-        stored = sum(t["stored_bytes"] or 0 for t in tensors)
-        total += len(tensors)
         kinds = Counter(t["type"] for t in tensors)
-        table.rows.append([
-            model["file"]["name"], str(len(tensors)), str(sum(t["quantized"] for t in tensors)), str(sum(t["constant"] for t in tensors)),
-            size_text(stored).partition(" (")[0], ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
-        ])  # fmt: skip
-    return _report(facts, table, plural(total, "tensor"), "tensors")
+        counts = [str(len(tensors)), *(str(sum(t[key] for t in tensors)) for key in ("quantized", "constant"))]
+        stored = _short(sum(t["stored_bytes"] or 0 for t in tensors))
+        table.rows.append([model["file"]["name"], *counts, stored, ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())])
+    return _report(facts, table, plural(sum(len(model["tensors"]) for model in facts["models"]), "tensor"), "tensors")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..audit import ERROR, WARNING, Finding, audit
 from ..graph import Model
@@ -15,7 +16,7 @@ from .copied import HOW
 from .report import Cell, Column, KeyValues, Report, Table, Value
 from .report import Note as Paragraph
 from .requantized import costs, is_cost
-from .values import Facts, file_facts, plural, size_text
+from .values import Facts, file_facts, number, plural, size_text
 
 _STYLES = {CHANGED: "new", REFUSED: "warning"}
 
@@ -46,7 +47,16 @@ def rewritten_facts(before: Model, result: PassResult) -> Facts:
 
 
 def _note(note: Note) -> Facts:
-    return {"kind": note.kind, "path": note.path, "name": note.name, "text": note.text, "data": dict(note.data)}
+    return {"kind": note.kind, "path": note.path, "name": note.name, "text": note.text, "data": _data(note.data)}
+
+
+def _data(value: Any) -> Any:
+    """Numbers of a note as JSON can hold them."""
+    if isinstance(value, Mapping):
+        return {key: _data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_data(item) for item in value]
+    return number(value) if isinstance(value, float) else value
 
 
 def _findings(before: Model, result: PassResult) -> tuple[list[Facts], list[Facts]]:

@@ -105,7 +105,8 @@ def test_why_is_the_uint8_model_garbage() -> None:
     ]
     assert facts["next"] == [
         "Nothing in this file can repair the ranges, since the real ones are not in it: convert again with a representative dataset instead of "
-        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original.",
+        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original, "
+        f"and `tflitekit set-quantization {path} --keep real --tensor NAME --scale S --zero-point Z` states one.",
         "Without samples, quantize the weights only: `tflitekit requantize-weights FLOAT_MODEL --to int8` (dynamic-range). Activations then stay "
         "float and need no ranges.",
         f"A runtime that wants INT8 throughout: `tflitekit convert-activations {path} --to int8`.",
@@ -131,9 +132,9 @@ def test_the_commands_that_are_recommended_exist() -> None:
     parser = build_parser(every=True)
     models = [example(f"classifier_{name}.tflite") for name in ("dynamic_range", "uint8_placeholder")]
     commands = [command[1:] for facts in models for command in recommended(facts)]
-    assert {command[0] for command in commands} == {"observe", "requantize-weights", "convert-activations", "stats", "set-input-stats"}
+    assert {command[0] for command in commands} == {"observe", "requantize-weights", "convert-activations", "stats", "set-input-stats", "set-quantization"}
     for command in commands:
-        parser.parse_args([word if word not in ("M", "S") else "1" for word in command])
+        parser.parse_args([word if word not in ("M", "S", "Z") else "1" for word in command])
 
 
 def test_recommended_commands_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +143,7 @@ def test_recommended_commands_run(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = tmp_path / "it's a model.tflite"
     shutil.copy(REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite", path)
     facts = facts_of(tk.read(path))
-    done = [command[1] for command in recommended(facts) if command[2] != "FLOAT_MODEL" and "M" not in command and main(command[1:]) == 0]
+    done = [command[1] for command in recommended(facts) if command[2] != "FLOAT_MODEL" and not {"M", "S"} & {*command} and main(command[1:]) == 0]
     assert done == ["convert-activations", "stats", "stats"]
     assert "0.003921568859368563" in capsys.readouterr().out
 

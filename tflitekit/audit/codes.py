@@ -185,8 +185,8 @@ CODES: dict[str, Code] = {
             "Many activations share one scale and zero point although no operator requires it: the mark of a converter's default "
             "ranges, which were never "
             "measured. Every activation is squeezed into the same range, whatever it really holds.",
-            "Nothing in the file tells the real ranges: convert again with a representative dataset. observe measures them, on samples, in the "
-            "float model or its dynamic-range form.",
+            "Nothing in the file tells the real ranges: convert again with a representative dataset. Or let observe measure them, on samples, in the "
+            "float model or its dynamic-range form, and state them with set-quantization --keep real.",
         ),
         Code(
             "Q502", "input quantized for numbers that no usual preprocessing of images gives",

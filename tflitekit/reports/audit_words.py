@@ -278,7 +278,7 @@ def next_texts(facts: Facts, placeholder: Placeholder | None) -> list[str]:
     if facts["required"] is not None and not facts["required"]["met"]:
         found.append(f"It is not what was required ({facts['required']['text']}): {'; '.join(facts['required']['differences'])}.")
     if placeholder is not None:
-        found += _next_placeholder()
+        found += _next_placeholder(facts)
     found += _next_findings(facts)
     found += {
         DYNAMIC_RANGE: [
@@ -304,10 +304,11 @@ def _command(facts: Facts, name: str, options: str = "") -> str:
     return " ".join(filter(None, ["tflitekit", name, quote(facts["file"]["path"] or "MODEL"), options]))
 
 
-def _next_placeholder() -> list[str]:
+def _next_placeholder(facts: Facts) -> list[str]:
     return [
         "Nothing in this file can repair the ranges, since the real ones are not in it: convert again with a representative dataset instead of "
-        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original.",
+        "default ranges, or train with quantization in the loop. `tflitekit observe FLOAT_MODEL --data SAMPLES` measures them in the original, "
+        f"and `{_command(facts, 'set-quantization', '--keep real --tensor NAME --scale S --zero-point Z')}` states one.",
         "Without samples, quantize the weights only: `tflitekit requantize-weights FLOAT_MODEL --to int8` (dynamic-range). Activations then stay "
         "float and need no ranges.",
     ]

@@ -1,8 +1,9 @@
 """What README and the pages in docs/ show is what happens: console and python blocks run in order, and print what stands below them.
 
-A `console` block holds commands behind `$ ` and their output; `...` on a line stands for any lines. `exit N` behind `console` in the fence is the exit
-code of its last command. A `python` block shares its names with those before it; a `text` block behind it is what it prints. Blocks that need LiteRT are left out
-where it is not installed. `TFLITEKIT_UPDATE_DOCS=1 pytest tests/test_readme.py` writes the output into the blocks without `...`; read the difference.
+A `console` block holds commands behind `$ ` and their output; `...` on a line stands for any lines. `exit N` behind `console` in the fence is the
+exit code of its last command. A `python` block shares its names with those before it; a `text` block behind it is what it prints. Blocks that need
+LiteRT are left out where it is not installed. `TFLITEKIT_UPDATE_DOCS=1 pytest tests/test_readme.py` writes the output into the blocks without `...`;
+read the difference.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ PICTURES = {
     "audit_placeholder": ["audit", f"{MODELS}/classifier_uint8_placeholder.tflite"],
     "tensors": ["tensors", f"{MODELS}/classifier_uint8_placeholder.tflite", "--name", "*conv2d_1_1*"],
     "histogram": ["tensors", f"{MODELS}/classifier_uint8_placeholder.tflite", "--name", "conv2d_1_1/kernel", "--histogram"],
-    "stats": ["stats", "--mean", "127.5", "--std", "127.5"],
 }
 
 

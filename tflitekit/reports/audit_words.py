@@ -27,7 +27,7 @@ MODE_TEXTS = {
 RUNTIMES = {"reference": "builtin reference", "optimized": "builtin optimized", "xnnpack": "XNNPACK", "tflm": "TFLM", "edgetpu": "Edge TPU"}
 RELU6 = 6.0
 LISTED = 3  # things named one by one before they are only counted
-# How the `fix` texts of findings begin that a command repairs: the command, its options, and what it does.
+# Words in the `fix` texts of findings that a command repairs: the command, its options, and what it does.
 _REPAIRS = (
     ("fix-quantization", "fix-quantization", "", "repairs what follows from the file"),
     ("requantize-weights stores", "requantize-weights", "--to int8", "stores the weights in a form that the operators take"),
@@ -322,8 +322,8 @@ def _next_findings(facts: Facts) -> list[str]:
         where = f" for {RUNTIMES[facts['runtime']]}" if facts["runtime"] else " for at least one runtime"
         found = [f"Repair what is wrong{where}: {joined(codes)}. `tflitekit explain {codes[0]}` says why it matters and what repairs it."]
     told = list(dict.fromkeys(f["code"] for f in facts["findings"] if f["severity"] != "info"))
-    for start, command, options, effect in _REPAIRS:
-        if fitting := [code for code in told if CODES[code].fix.startswith(start)]:
+    for words, command, options, effect in _REPAIRS:
+        if fitting := [code for code in told if words in CODES[code].fix]:
             found.append(f"`{_command(facts, command, options)}` {effect} ({joined(fitting)}).")
     return found
 

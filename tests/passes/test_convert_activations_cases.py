@@ -11,6 +11,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.passes.test_convert_activations import Both, affine, apply, needs_runtime, run_both, tensor
+from tests.passes.test_io_dtype import bounds, metadata_model
 from tflitekit._schema import ActivationFunctionType, TensorType
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.errors import RefusedError
@@ -375,3 +376,12 @@ def test_signatures_of_an_inserted_output_follow() -> None:
     model.signature_defs.append(tk.SignatureDef(signature_key="s", subgraph=body, inputs={"i": given}, outputs={"o": out}))
     made = apply(model, "int16").model
     assert made.signature_defs[0].outputs[0].tensor is made.subgraphs[1].outputs[0]
+
+
+@pytest.mark.parametrize(("to", "expected"), [("int8", (-128, 127)), ("int16", (-32768, 32767)), ("uint8", (0, 255))])
+def test_bounds_in_the_metadata_that_are_codes_follow(to: str, expected: tuple[int, int]) -> None:
+    result = apply(tk.parse(tk.serialize(metadata_model(0, 255))), to)
+    assert bounds(result.model) == expected
+    assert any("its bounds in the metadata were the codes 0 to 255" in note.text for note in result.notes) == (to != "uint8")
+    assert bounds(apply(tk.parse(tk.serialize(metadata_model(-1, 1))), to).model) == (-1, 1)
+    assert apply(result.model, to).changes == ()

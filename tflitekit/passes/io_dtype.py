@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._schema import TensorType
-from ..errors import EditError, RefusedError, TFLiteKitError
-from ..flat.metadata import read_metadata, write_metadata
+from ..errors import EditError, RefusedError
 from ..graph import Model, OperatorCode, SubGraph, Tensor
-from ..quant.affine import Affine, code_range
+from ..quant.affine import Affine
 from .base import Notes
+from .bounds import Changed, keep_bounds
 from .interface import callers, ends, matching
 from .io_dtype_codes import FLOAT, INTERFACE, codes_of
 from .io_dtype_edit import INPUTS, OUTPUTS, Inputs, Interface, Outputs
@@ -134,32 +134,7 @@ class _Run:
         if moved and drop_control_dependencies(self.model):
             self.notes.changed("metadata", "model_control_dependencies taken out: it lists operators by position, and those moved")
         if self.changed:
-            self._keep_metadata()
-
-    def _keep_metadata(self) -> None:
-        """Bounds in the TFLite Metadata that are the lowest and highest code (as for uint8 images) follow the type; real ones hold as they are."""
-        try:
-            metadata = read_metadata(self.model)
-        except TFLiteKitError as error:
-            self.notes.remark("metadata", f"not kept up, since it cannot be read: {error}")
-            return
-        stale = False
-        for one in self.changed if metadata is not None else ():
-            number = self.model.subgraphs.index(one.subgraph)
-            if metadata is None or one.before is None or number >= len(metadata.subgraph_metadata):
-                continue
-            about = metadata.subgraph_metadata[number]
-            listed = about.input_tensor_metadata if one.side == INPUTS else about.output_tensor_metadata
-            stats = listed[one.position].stats if one.position < len(listed) else None
-            low, high = code_range(one.before.type)
-            if stats is None or not stats.min or {*stats.min} != {low} or {*stats.max} != {high}:
-                continue
-            after = one.before.range() if one.type == FLOAT else code_range(one.type)
-            stats.min, stats.max = (float(after[0]),) * len(stats.min), (float(after[1]),) * len(stats.max)
-            self.notes.changed(one.tensor, f"its bounds in the metadata were the codes {low} to {high}, and are {after[0]:.6g} to {after[1]:.6g} now")
-            stale = True
-        if stale and metadata is not None:
-            write_metadata(self.model, metadata)
+            keep_bounds(self.model, [Changed(one.subgraph, one.side, one.position, one.tensor, one.before) for one in self.changed], self.notes)
 
 
 def _shown(codes: Affine | None) -> str:

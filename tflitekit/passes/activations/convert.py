@@ -13,6 +13,8 @@ from ...graph import Model, Operator, SubGraph, Tensor, new_options
 from ...quant.rules import rule_for
 from ..base import Notes
 from ..bias import BiasKeeper
+from ..bounds import Changed, keep_bounds
+from ..input_stats import stored_affine
 from ..surgery import convert as put_conversion
 from ..surgery import (
     copied_parameters,
@@ -48,11 +50,24 @@ def convert(options: ConvertActivations, model: Model, notes: Notes) -> None:
         return
     if target != TensorType.INT16 and not any(found[t] for t in _EIGHT if t != target) and found[TensorType.INT16] > found[target]:
         raise RefusedError(f"activations are INT16: {target.name} has fewer codes, and which ranges they need is not in the file")
+    ends = _ends(model)
     if found[TensorType.UINT8] and target != TensorType.UINT8:
         _step(model, TensorType.UINT8, TensorType.INT8, options.per_tensor, notes)
         found[TensorType.INT8] += 1
     if found[TensorType.INT8] and target != TensorType.INT8:
         _step(model, TensorType.INT8, target, options.per_tensor, notes)
+    changed = [one for one in ends if one.before is not None and one.before.type != one.tensor.type]
+    if changed:
+        keep_bounds(model, changed, notes)
+
+
+def _ends(model: Model) -> list[Changed]:
+    """All inputs and outputs with the codes that they have now."""
+    return [
+        Changed(subgraph, side, position, tensor, stored_affine(tensor))
+        for subgraph in model.subgraphs for side in ("inputs", "outputs")
+        for position, tensor in enumerate(getattr(subgraph, side)) if tensor is not None
+    ]  # fmt: skip
 
 
 def _codes(model: Model) -> list[Tensor]:

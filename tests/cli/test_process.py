@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,27 @@ def test_help_version_and_usage_errors_import_nothing_heavy(arguments: list[str]
         f"import sys\nfrom tflitekit.cli.main import main\nmain({arguments!r})\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )
     assert run("-c", code).stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize("command", ["summary", "tensors"])
+def test_looking_at_a_model_imports_what_that_takes(command: str, tmp_path: Path) -> None:
+    """Nothing of the audit, of writing, of colours in a pipe: a small model is shown in about the time that numpy's import takes."""
+    model = tmp_path / "small.tflite"
+    tk.write(small(), model)
+    needless = ("rich", "rich_argparse", "flatbuffers", "ml_dtypes", "hashlib", "secrets", "shutil", "tflitekit.audit", "tflitekit.passes.base")
+    code = (
+        f"import sys\nfrom tflitekit.cli.main import main\nmain({[command, str(model)]!r})\n"
+        f"print('NEEDLESS', [name for name in {needless!r} if name in sys.modules])"
+    )
+    assert run("-c", code).stdout.splitlines()[-1] == "NEEDLESS []"
+
+
+def test_help_in_a_pipe_is_plain_and_quick() -> None:
+    code = "import sys\nfrom tflitekit.cli.main import main\nmain(['copy', '--help'])\nprint('RICH', 'rich' in sys.modules)"
+    plain, colored = run("-c", code), run("-c", code, FORCE_COLOR="1")
+    assert plain.stdout.splitlines()[-1] == "RICH False"
+    assert colored.stdout.splitlines()[-1] == "RICH True"
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored.stdout).split()[:-1] == plain.stdout.split()[:-1]
 
 
 @pytest.fixture

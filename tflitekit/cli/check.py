@@ -141,7 +141,7 @@ def data_of(arguments: argparse.Namespace, *tested: Subject) -> Data:
 
 def _stated(tested: Subject) -> tuple[float, float] | None:
     """What the metadata of a model with one input says of its pixels: (mean, std), if it is the same for all channels."""
-    from ..audit.ends import described, normalization_options
+    from .._described import described, normalization_options
     from ..errors import TFLiteKitError
     from ..flat.metadata import read_metadata
 

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 from ..errors import RecoveryWarning
 from ..passes.registry import ENTRIES
@@ -56,7 +56,12 @@ COMMANDS = tuple(command for commands in GROUPS.values() for command in commands
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that says what is wrong in one line, and whose help is coloured on a terminal."""
+
+    def format_help(self) -> str:
+        """The help; only here something better than plain lines is worth its import."""
+        self.formatter_class = help_formatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with the exit code of usage errors."""
@@ -80,7 +85,7 @@ class MainParser(Parser):
 
     def format_help(self) -> str:
         """The help text."""
-        formatter = self._get_formatter()
+        formatter = help_formatter(self.prog)
         formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
         formatter.add_text(self.description)
         listed = {action.dest: action for action in self._commands._choices_actions}
@@ -107,8 +112,29 @@ def _positional(action: argparse.Action) -> str:
     return {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
 
 
+class PlainFormatter(argparse.HelpFormatter):
+    """The lines that rich-argparse makes, without colours and its import, and without asking for the terminal's width, which takes imports too."""
+
+    def __init__(self, prog: str) -> None:
+        columns = os.environ.get("COLUMNS", "")
+        super().__init__(prog, max_help_position=28, width=(int(columns) if columns.isdecimal() and int(columns) else 80) - 2)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        arguments = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {arguments}"
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """rich-argparse's formatter, imported only when help is printed."""
+    """rich-argparse's formatter where colours are seen, else lines without."""
+    if not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
+        return PlainFormatter(prog)
     from rich_argparse import RichHelpFormatter
 
     RichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "blue"}
@@ -126,15 +152,24 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParse
         description="Inspects and rewrites .tflite models without TensorFlow.",
         epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
         "3 cannot read or write, 4 refused because it would lose information, 5 the check in the runtime failed.",
-        formatter_class=help_formatter,
+        formatter_class=PlainFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version)
     parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
-    commands = parser._commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tflitekit", parser_class=Parser)
+
+    def made(**options: Any) -> Parser:
+        """The parser of a command; to those of commands that nobody asked for nothing is added, so all can be the same one."""
+        command = options["prog"].rpartition(" ")[2]
+        return Parser(**options) if every or command == wanted else parser
+
+    parser_class = cast("type[Parser]", made)
+    commands = parser._commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog="tflitekit", parser_class=parser_class
+    )
     for command in COMMANDS:
-        child = commands.add_parser(command.name, help=command.help, formatter_class=help_formatter, allow_abbrev=False)
-        if every or command.name == wanted:
+        child = commands.add_parser(command.name, help=command.help, formatter_class=PlainFormatter, allow_abbrev=False)
+        if child is not parser:
             child._positionals.title = "arguments"
             child.description = f"{command.help[0].upper()}{command.help[1:]}."
             module_of(command.name).configure(child)

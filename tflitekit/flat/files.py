@@ -7,7 +7,6 @@ import errno
 import mmap
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -174,7 +173,7 @@ def replace_file(
         backup = None
     elif backup is not None and os.path.lexists(backup):
         raise OutputError(f"{backup} exists, and backups are never replaced; move it away. Nothing was written")
-    temporary = target.with_name(f".{short_name(target)}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{short_name(target)}.{os.urandom(4).hex()}.tmp")
     leftovers = [temporary]
     try:
         try:

@@ -9,7 +9,6 @@ surroundings than those recorded, show that the record belongs to another file: 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 import stat
@@ -18,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,11 +69,17 @@ class Recovery:
     reason: str = ""
 
 
+def _sha256(data: bytes = b"") -> Any:
+    import hashlib  # 2 ms, which reading can do without
+
+    return hashlib.sha256(data)
+
+
 def record_path(target: Path) -> Path:
     """Where the undo record of a file is; `target` is the file itself, not a symbolic link to it."""
     name = short_name(target)
     if name != target.name:
-        name += hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]
+        name += _sha256(os.fsencode(target.name)).hexdigest()[:8]
     return target.with_name(f".{name}.tflitekit-undo")
 
 
@@ -239,7 +244,7 @@ def _encode(descriptor: int, spans: list[Span]) -> list[bytes]:
     content = [_HEAD.pack(MAGIC, total, size, len(spans), _surroundings(descriptor, size, spans))]
     content += [_SPAN.pack(span.start, len(span.old)) for span in spans]
     content += [span.old for span in spans] + [span.new for span in spans]
-    digest = hashlib.sha256()
+    digest = _sha256()
     for piece in content:
         digest.update(piece)
     return [*content, digest.digest()]
@@ -254,7 +259,7 @@ def _decode(content: bytes, size: int) -> tuple[list[Span], bytes] | None:
     if len(content) < _HEAD.size:
         return None
     _, total, model_size, count, surroundings = _HEAD.unpack_from(content)
-    if total != len(content) or hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+    if total != len(content) or _sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
         return None
     if model_size != size:
         raise ValueError(f"is for a file of {model_size} bytes, this one has {size}")
@@ -272,7 +277,7 @@ def _decode(content: bytes, size: int) -> tuple[list[Span], bytes] | None:
 
 def _surroundings(descriptor: int, size: int, spans: list[Span]) -> bytes:
     """The digest of the bytes around the spans and at the start of the file, without the spans themselves."""
-    digest, done = hashlib.sha256(), 0
+    digest, done = _sha256(), 0
     ordered = sorted(spans, key=lambda span: span.start)
     windows = [(0, min(size, _AROUND)), *((max(0, s.start - _AROUND), min(size, s.end + _AROUND)) for s in ordered)]
     holes = iter([*ordered, Span(size, b"", b"")])
@@ -289,7 +294,7 @@ def _surroundings(descriptor: int, size: int, spans: list[Span]) -> bytes:
             digest.update(_get(descriptor, cursor, upto - cursor))
             cursor = upto
         done = max(done, cursor)
-    return digest.digest()
+    return bytes(digest.digest())
 
 
 # ---- recovery ----

@@ -6,7 +6,6 @@ from .._base import Dangling
 from .._metadata_schema import ModelMetadata
 from ..errors import CorruptError, LimitError, TFLiteKitError
 from ..graph import Metadata, Model, view_of
-from .nested import encode_nested
 from .reader import decode_nested
 
 ENTRY = b"TFLITE_METADATA"
@@ -45,6 +44,8 @@ def write_metadata(model: Model, metadata: ModelMetadata) -> bool:
     The entry TFLITE_METADATA is made where there is none, and gets a buffer of its own where its buffer serves others too. Bytes that say the same
     already are left as they are. LossyWriteError if the metadata, or what it replaces, has fields or union members newer than the schema.
     """
+    from .nested import encode_nested  # imports flatbuffers, which reading can do without
+
     data = encode_nested(metadata, IDENTIFIER)
     entry = metadata_entry(model)
     if entry is None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import types
+from .._described import described
 from .._metadata_schema import ModelMetadata, NormalizationOptions, ProcessUnit, Stats, SubGraphMetadata, TensorMetadata
-from ..audit.ends import described
 from ..errors import RefusedError, TFLiteKitError
 from ..flat.metadata import read_metadata, write_metadata
 from ..graph import Model, SubGraph, Tensor

@@ -6,9 +6,9 @@ from typing import Any
 
 from .. import types
 from .._base import Dangling
+from .._described import count_problems, declares_image, described, is_image, normalization_options
 from .._metadata_schema import ModelMetadata, TensorMetadata
 from .._schema import TensorType
-from ..audit.ends import count_problems, declares_image, described, is_image, normalization_options
 from ..errors import EditError
 from ..graph import Model, SubGraph, Tensor
 from ..quant import snippets

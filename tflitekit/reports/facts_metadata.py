@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import types
+from .._described import normalization_options
 from .._metadata_schema import ModelMetadata, NormalizationOptions, ScoreThresholdingOptions, TensorMetadata
-from ..audit.ends import normalization_options
 from .values import Facts, vector
 
 

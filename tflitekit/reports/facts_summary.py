@@ -7,8 +7,8 @@ from typing import Any
 
 from .. import types
 from .._base import Dangling
+from .._described import described, normalization_options
 from .._metadata_schema import ModelMetadata
-from ..audit.ends import described, normalization_options
 from ..graph import Buffer, Model, OperatorCode, SignatureDef, Tensor
 from .facts_metadata import normalization_facts
 from .facts_tensors import is_quantized, stored_bytes, tensor_facts

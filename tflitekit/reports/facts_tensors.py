@@ -11,7 +11,6 @@ from .._base import OpaqueUnion, table_name
 from .._schema import TensorType
 from ..errors import EditError
 from ..graph import Model, QuantizationParameters, Tensor
-from .facts_weights import values_facts
 from .values import Facts, Places, file_facts, set_fields, vector
 
 # Element types whose values are real numbers even if the tensor has a scale. (8-bit floats are codes like integers are.)
@@ -74,8 +73,9 @@ def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str =
     if only.subgraph is not None and not 0 <= only.subgraph < len(model.subgraphs):
         raise EditError(f"no subgraph {only.subgraph}: the model has {len(model.subgraphs)}")
     places = Places(model)
+    holds = _histograms() if histogram else lambda _: {}
     found = [
-        tensor_facts(tensor, places, number, index) | ({"holds": values_facts(tensor)} if histogram else {})
+        tensor_facts(tensor, places, number, index) | holds(tensor)
         for number, subgraph in enumerate(model.subgraphs)
         if only.subgraph in (None, number)
         for index, tensor in enumerate(subgraph.tensors)
@@ -88,6 +88,12 @@ def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str =
         "subgraphs": len(model.subgraphs),
         "tensors": found,
     }
+
+
+def _histograms() -> Callable[[Tensor], Facts]:
+    from .facts_weights import values_facts  # takes the import of the audit, which a list of tensors does not need
+
+    return lambda tensor: {"holds": values_facts(tensor)}
 
 
 def tensor_facts(tensor: Tensor, places: Places, subgraph: int, index: int | None) -> Facts:

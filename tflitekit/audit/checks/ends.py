@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..._described import count_problems, declares_image, described, is_image, normalization_options
 from ..._metadata_schema import TensorMetadata
 from ..._schema import TensorType
 from ...graph import SubGraph, Tensor
 from ...quant.affine import Affine
 from ...quant.normalization import Normalization, agreement
 from ...quant.preprocessing import PREPROCESSINGS, deviation
-from ..ends import affine_of, count_problems, declares_image, described, is_image, normalization_options
+from ..ends import affine_of
 from ..findings import INFO, WARNING, Finding, Scene
 
 # So many LSB off every usual preprocessing, an input is told. Calibration on real images moves an end of the range by a few.

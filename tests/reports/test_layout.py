@@ -17,7 +17,7 @@ from tflitekit.reports.escape import escape
 from tflitekit.reports.facts_operators import operators_facts
 from tflitekit.reports.facts_summary import summary_facts
 from tflitekit.reports.facts_tensors import tensors_facts
-from tflitekit.reports.layout import cell_width, lay_out, wrap
+from tflitekit.reports.layout import _NARROW, cell_width, lay_out, wrap
 from tflitekit.reports.operators import operators_report
 from tflitekit.reports.render import console, plain, print_styled, show
 from tflitekit.reports.report import Column, Note, Report, Table
@@ -70,6 +70,14 @@ def test_escaped_text_is_printable(text: str) -> None:
 def test_escapes_are_visible_and_other_text_is_left_alone() -> None:
     assert escape("a\x1b[31m\r\n\x9b\u202e\ud800") == r"a\x1b[31m\x0d\x0a\x9b\u202e\ud800"
     assert escape("卷积 é [bold]") == "卷积 é [bold]"
+
+
+def test_what_counts_as_narrow_without_rich_is_narrow_for_rich() -> None:
+    from rich.cells import cell_len
+
+    narrow = [chr(c) for c in range(0x3000) if _NARROW.fullmatch(chr(c))]
+    assert len(narrow) > 300
+    assert {cell_len(c) for c in narrow} == {1}
 
 
 def test_wide_characters_count_twice() -> None:

@@ -22,6 +22,7 @@ INDENT = 2  # of histograms
 DEFAULT_WIDTH = 80  # of histograms in a pipe
 
 _BREAKS = re.compile(r"\.\.|[/;,_:]|(?<=[A-Za-z])-(?=[A-Za-z])")  # a line may end behind these
+_NARROW = re.compile("[ -~\xa1-\xac\xae-\xff\u2500-\u259f]*")  # one column each: Latin, frames, blocks; for these rich need not be imported
 
 
 def lay_out(report: Report, width: int | None) -> Iterator[Line]:
@@ -73,7 +74,7 @@ def histogram_lines(section: Histogram, width: int | None) -> Iterator[Line]:
 
 def cell_width(text: str) -> int:
     """Columns that a text occupies on a terminal."""
-    if text.isascii():
+    if text.isascii() or _NARROW.fullmatch(text):
         return len(text)
     from rich.cells import cell_len
 

@@ -33,8 +33,9 @@ def test_reports_are_written_as_pictures(command: str, model: Path, capsys: pyte
     assert first in text and first in html.read_text()
 
 
-def test_json_and_a_picture_go_together(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["summary", str(model), "--json", "--svg", str(model.with_name("r.svg"))]) == 0
+@pytest.mark.parametrize("command", ["summary", "audit"])
+def test_json_and_a_picture_go_together(command: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, str(model), "--json", "--svg", str(model.with_name("r.svg"))]) == 0
     assert capsys.readouterr().out.startswith("{") and model.with_name("r.svg").exists()
 
 

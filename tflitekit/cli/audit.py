@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import add_json, blocks, write_pictures, write_text
 from .many import add_models, run_many, single
+from .patience import stop_showing
+
+if TYPE_CHECKING:
+    from ..reports.report import Report
 
 # As in the rules and findings, which are not imported for --help.
 RUNTIMES = ("reference", "optimized", "xnnpack", "tflm", "edgetpu")
@@ -62,9 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _put(facts: dict[str, Any], arguments: argparse.Namespace, *, one: bool) -> None:
-    """Print the report in the form that was asked for, and write the SARIF log."""
+    """Print the report in the form that was asked for, and write the SARIF log and the pictures."""
     from ..reports.to_json import to_json
 
+    stop_showing()
+    report = _report(facts, one=one) if arguments.svg or arguments.html or not arguments.json else None
+    if report is not None:
+        write_pictures(report, arguments)
     if arguments.sarif is not None:
         from .. import __version__
         from ..reports.to_sarif import to_sarif
@@ -74,26 +82,23 @@ def _put(facts: dict[str, Any], arguments: argparse.Namespace, *, one: bool) -> 
             sys.stdout.write(text)
             return
         write_text(arguments.sarif, text, "{", "--sarif")
-    if arguments.json:
+    if arguments.json or report is None:
         sys.stdout.write(to_json(facts) + "\n")
-    else:
-        _put_report(facts, arguments, one=one)
-
-
-def _put_report(facts: dict[str, Any], arguments: argparse.Namespace, *, one: bool) -> None:
-    from ..reports.audit import audit_report
-    from ..reports.audit_many import audits_report
-
-    report = audit_report(facts["models"][0], blocks()) if one else audits_report(facts)
-    write_pictures(report, arguments)
-    if arguments.markdown:
+    elif arguments.markdown:
         from ..reports.to_markdown import to_markdown
 
         sys.stdout.write(to_markdown(report))
-        return
-    from ..reports.render import show
+    else:
+        from ..reports.render import show
 
-    show(report)
+        show(report)
+
+
+def _report(facts: dict[str, Any], *, one: bool) -> Report:
+    from ..reports.audit import audit_report
+    from ..reports.audit_many import audits_report
+
+    return audit_report(facts["models"][0], blocks()) if one else audits_report(facts)
 
 
 def _fails(models: Sequence[dict[str, Any]], severity: str | None) -> bool:

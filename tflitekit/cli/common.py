@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .patience import stop_showing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -69,6 +71,7 @@ def default_output(model: str, label: str) -> Path:
 
 def put(facts: dict[str, Any], arguments: argparse.Namespace, report: Callable[[], Report]) -> None:
     """Print facts as JSON, or the report made of them; write the report as a picture where that is asked for."""
+    stop_showing()
     if arguments.svg or arguments.html:
         write_pictures(report(), arguments)
     if arguments.json:

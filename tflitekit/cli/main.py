@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 from ..errors import RecoveryWarning
 from ..passes.registry import ENTRIES
+from .patience import Patience, stop_showing
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -268,7 +269,8 @@ def _dispatch(arguments: list[str]) -> int:
     if parsed.command is None:
         parser.print_help(sys.stderr)
         return 2
-    code: int = module_of(parsed.command).run(parsed)
+    with Patience(parsed.command):
+        code: int = module_of(parsed.command).run(parsed)
     return code
 
 
@@ -307,6 +309,7 @@ def print_error(message: str) -> None:
     """One line on stderr; control characters in names are shown as escapes."""
     from ..reports.escape import escape
 
+    stop_showing()
     print(f"tflitekit: {escape(' '.join(message.splitlines()))}", file=sys.stderr)
 
 

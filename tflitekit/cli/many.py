@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .common import put
+from .patience import stop_showing
 
 if TYPE_CHECKING:
     from ..reports.report import Report
@@ -129,6 +130,7 @@ def run_many(
 
     from .main import print_error
 
+    stop_showing()
     importlib.import_module("tflitekit.flat.codec")  # before processes are forked
     paths = expand(arguments.model)
     found: list[Facts] = []

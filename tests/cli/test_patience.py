@@ -1,0 +1,56 @@
+"""What is shown of a command that takes longer than a second: on a terminal only, and nothing of it remains."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+
+import pytest
+
+from tflitekit.cli import patience
+from tflitekit.cli.main import main, module_of, print_error
+
+
+class Terminal(io.StringIO):
+    """A text file that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "DELAY", 0.02)
+    monkeypatch.setattr(patience, "PERIOD", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_a_slow_command_is_shown_at_work_and_the_line_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with patience.Patience("compare"):
+        time.sleep(0.2)
+        print_error("something else")
+        time.sleep(0.1)
+    shown, _, after = terminal.getvalue().partition("tflitekit: ")
+    assert shown.count("compare: 0 s") > 2 and shown.endswith("\r\x1b[K") and after == "something else\n"
+
+
+@pytest.mark.parametrize("what", ["quick", "pipe", "dumb"])
+def test_nothing_is_shown(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", file := io.StringIO() if what == "pipe" else Terminal())
+    monkeypatch.setenv("TERM", "dumb" if what == "dumb" else "xterm")
+    with patience.Patience("compare"):
+        time.sleep(0 if what == "quick" else 0.1)
+    assert file.getvalue() == ""
+
+
+def test_the_line_is_gone_when_a_command_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> int:
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module_of("summary"), "run", interrupted)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert main(["summary", "x"]) == 130
+    assert terminal.getvalue().endswith("\r\x1b[Ktflitekit: interrupted\n")

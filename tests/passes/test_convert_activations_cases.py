@@ -385,3 +385,54 @@ def test_bounds_in_the_metadata_that_are_codes_follow(to: str, expected: tuple[i
     assert any("its bounds in the metadata were the codes 0 to 255" in note.text for note in result.notes) == (to != "uint8")
     assert bounds(apply(tk.parse(tk.serialize(metadata_model(-1, 1))), to).model) == (-1, 1)
     assert apply(result.model, to).changes == ()
+
+
+@pytest.mark.parametrize(("code", "point", "stays"), [("CONV_2D", 128, False), ("CONV_2D", 100, True), ("FULLY_CONNECTED", 100, False)])
+def test_computed_weights_of_uint8_become_int8_where_kernels_take_their_zero_point(code: str, point: int, stays: bool) -> None:
+    conv = code == "CONV_2D"
+    builder, main, x = started("UINT8", (1, 4, 4, 2) if conv else (1, 8))
+    w = main.input("w", [3, 2, 2, 2] if conv else [3, 8], "UINT8", quantize(0.01, point))
+    bias = main.constant("b", np.array([100, -200, 300], np.int32), quantization=quantize(np.float32(0.5) * np.float32(0.01)))
+    out = TensorSpec("y", [1, 4, 4, 3] if conv else [1, 3], "UINT8", quantize(1.0, 128))
+    main.output(main.apply(code, [x, w, bias], out, **(STRIDES if conv else {})))
+    result = apply(builder.build(), "int8")
+    assert any("symmetric" in note.text for note in result.notes) == stays
+    if runtime.available():
+        check(builder.build(), result.model)
+
+
+def test_an_operator_that_lacks_operands_stays() -> None:
+    builder, main, x = started()
+    main.output(main.apply("RELU", [x], TensorSpec("y", [1, 8], "INT8", quantize(0.25, -1))))
+    main.operator("QUANTIZE", [x], [])
+    main.operator("DEQUANTIZE", [], [TensorSpec("z", [1, 8], "INT8", quantize(0.25, -1))])
+    assert x.quantization is not None
+    x.quantization.zero_point, x.quantization.quantized_dimension = None, 7  # the copies for what stays have valid ones
+    texts = [note.text for note in apply(builder.build(), "int16").notes]
+    assert "QUANTIZE stays INT8: it lacks operands" in texts and "DEQUANTIZE stays INT8: it lacks operands" in texts
+
+
+def test_zero_points_of_int8_weights_move_too() -> None:
+    model = weighted("FULLY_CONNECTED", (1, 8), (6, 8), (1, 6))
+    before = tensor(model, "w")
+    assert before.quantization is not None
+    before.quantization.zero_point = [5]
+    result = apply(model, "uint8")
+    after = tensor(result.model, "w")
+    assert affine(after) == ([float(np.float32(0.01))], [133])
+    np.testing.assert_array_equal(after.numpy(), before.numpy().astype(int) + 128)
+    if runtime.available():
+        check(model, result.model)
+
+
+def test_the_error_of_constants_is_told() -> None:
+    builder, main, x = started("UINT8")
+    addend = main.constant("a", np.array([[0, 100, 255, 7, 3, 9, 200, 31]], np.uint8), quantization=quantize(0.3, 7))
+    main.output(main.apply("ADD", [x, addend], TensorSpec("y", [1, 8], "UINT8", quantize(1, 128)), fused_activation_function="NONE"))
+    exact, wide = (apply(builder.build(), to) for to in ("int8", "int16"))
+    assert (exact.notes[0].text, exact.notes[0].data["max_error"]) == ("3 activations UINT8 to INT8, exactly", 0)
+    scale = affine(tensor(wide.model, "a"))[0][0]
+    real = (addend.numpy().astype(float) - 7) * float(np.float32(0.3))
+    error = float(np.abs(tensor(wide.model, "a").numpy() * scale - real).max())
+    assert 0 < error <= scale / 2
+    assert max(note.data.get("max_error", 0) for note in wide.notes) == pytest.approx(error, rel=1e-9)

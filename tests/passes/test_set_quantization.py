@@ -97,7 +97,19 @@ def test_a_bias_that_overflows_is_refused() -> None:
 
 def test_twice_is_once() -> None:
     once = apply(convolution(), "x", "w", scale="0.25", zero_point="0", keep="real").model
-    assert apply(once, "x", "w", scale="0.25", zero_point="0", keep="real").changes == ()
+    again = apply(once, "x", "w", scale="0.25", zero_point="0", keep="real")
+    assert again.changes == () and {note.text for note in again.notes} == {"has these parameters already"}
+
+
+def test_two_scales_may_go_along_another_axis() -> None:
+    model = convolution()
+    codes = QuantizationParameters(scale=[0.5, 0.25], zero_point=[0, 0])
+    model.subgraphs[0].add_tensor(Tensor(name="m", shape=[2, 2], type=TensorType.INT8, quantization=codes))
+    model.set_data(model.subgraphs[0].tensor("m"), np.int8([[1, 2], [4, 8]]))
+    result = apply(model, "m", axis=1, keep="real")
+    assert quantization(result.model, "m").quantized_dimension == 1
+    assert result.model.subgraphs[0].tensor("m").numpy().tolist() == [[1, 4], [2, 8]]
+    assert apply(model, "m", scale="1/2,1/4", axis=1, keep="codes").changes
 
 
 def test_zero_points_shrink_for_microcontrollers_and_expand_again(tmp_path: Path) -> None:
@@ -301,3 +313,21 @@ def test_a_table_of_a_file_is_told_by_its_name(tmp_path: Path) -> None:
     one = tk.passes.SetQuantization(from_=read_table(str(path)), keep="codes")
     assert one.describe() == f"set-quantization{{keep=codes,from={path}}}"
     assert parse_spec(one.describe()) == one
+
+
+def test_constants_are_encoded_around_their_new_zero_point() -> None:
+    model = convolution()
+    codes = QuantizationParameters(scale=[0.5], zero_point=[3])
+    model.subgraphs[0].add_tensor(Tensor(name="k", shape=[3], type=TensorType.INT8, quantization=codes))
+    model.set_data(model.subgraphs[0].tensor("k"), np.int8([3, 5, -7]))  # 0, 1, -5
+    result = apply(model, "k", scale="0.25", zero_point="-10", keep="real")
+    assert result.model.subgraphs[0].tensor("k").numpy().tolist() == [-10, -6, -30]
+    assert result.notes[0].data["max_error"] == 0
+
+
+def test_a_table_keeps_one_zero_point_for_all() -> None:
+    shrunk = apply(convolution(), "w", zero_points="one", keep="codes").model
+    rows = table(shrunk, [shrunk.subgraphs[0].tensor("w")])
+    rows[0]["scale"] = [0.5, 0.5, 0.5]
+    made = tk.run(shrunk, tk.passes.SetQuantization(from_=tuple(rows), keep="codes")).model
+    assert (quantization(made, "w").scale.tolist(), quantization(made, "w").zero_point.tolist()) == ([0.5] * 3, [0])

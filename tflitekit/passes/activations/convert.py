@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..._schema import BuiltinOperator, TensorType
 from ...errors import RefusedError
 from ...graph import Model, Operator, SubGraph, Tensor, new_options
@@ -17,7 +15,6 @@ from ..bounds import Changed, keep_bounds
 from ..input_stats import stored_affine
 from ..surgery import convert as put_conversion
 from ..surgery import (
-    copied_parameters,
     keep_up,
     operators_of,
     pinned,
@@ -29,7 +26,7 @@ from ..surgery import (
     tensor_like,
 )
 from .borders import meet
-from .encode import activation, channel_axis, weights
+from .encode import activation, channel_axis, sound_parameters, weights
 from .groups import equalise, fixed_parameters
 from .plan import NEEDS_ONE, Plan, held, is_code, plan
 from .tidy import cut_off, drop_identities, keep_cut_off
@@ -125,10 +122,7 @@ def _islands(model: Model, made: Plan) -> list[tuple[SubGraph, Operator, dict[Te
                 if tensor.is_variable:
                     why = f"{operator.op_name} keeps {made.source.name} ({made.stays[operator]})"
                     raise RefusedError(f"{why}, but operators that change use its state {tensor.name_str!r} too")
-                parameters = copied_parameters(tensor)
-                if parameters is not None and not len(parameters.zero_point):
-                    parameters.zero_point = np.zeros(len(parameters.scale), np.int64)
-                old = tensor_like(model, subgraph, tensor, f"_{made.source.name.lower()}", tensor.type, parameters)
+                old = tensor_like(model, subgraph, tensor, f"_{made.source.name.lower()}", tensor.type, sound_parameters(tensor))
                 if tensor.is_constant:
                     old.buffer = tensor.buffer
                 kept[tensor] = old

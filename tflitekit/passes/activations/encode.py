@@ -21,17 +21,25 @@ WIDE = INTEGER_RANGES[TensorType.INT16][1]
 NARROW = INTEGER_RANGES[TensorType.INT8][1]
 
 
+def sound_parameters(tensor: Tensor) -> QuantizationParameters:
+    """A copy of the parameters, with a zero point where none is stored, and a dimension that the tensor has."""
+    made = copied_parameters(tensor)
+    assert made is not None
+    if not len(made.zero_point):
+        made.zero_point = np.zeros(len(made.scale), np.int64)
+    if not 0 <= made.quantized_dimension < max(1, len(tensor.shape)):
+        made.quantized_dimension = 0
+    return made
+
+
 def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None = None) -> QuantizationParameters:
     """The parameters of an activation in the new type.
 
     INT8 and UINT8: the zero point moves by 128, the scale keeps its bits. INT16: zero point 0, and the scale at which 32767 codes hold the larger end
     of the range that the tensor had; float64 rounded to float32 once. `fixed` are the parameters that an operator gives.
     """
-    made = copied_parameters(tensor)
-    assert made is not None
-    if not 0 <= made.quantized_dimension < max(1, len(tensor.shape)):
-        made.quantized_dimension = 0
-    scale, zero_point = float(made.scale[0]), int(made.zero_point[0]) if len(made.zero_point) else 0
+    made = sound_parameters(tensor)
+    scale, zero_point = float(made.scale[0]), int(made.zero_point[0])
     if fixed is not None:
         made.scale, made.zero_point = np.array([fixed[0]], np.float32), np.array([fixed[1]])
     elif target == TensorType.INT16:
@@ -45,13 +53,10 @@ def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] 
 
 def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None) -> float:
     """Give a tensor its new type and parameters, and a constant its new codes; returns the largest error in real values."""
-    made = new_parameters(tensor, target, fixed)
-    old = tensor.quantization
-    assert old is not None
-    error = 0.0
+    made, old, error = new_parameters(tensor, target, fixed), sound_parameters(tensor), 0.0
     if tensor.is_constant:
         codes = tensor.numpy().astype(np.int64)
-        real = (codes - int(old.zero_point[0] if len(old.zero_point) else 0)) * float(old.scale[0])
+        real = (codes - int(old.zero_point[0])) * float(old.scale[0])
         low, high = INTEGER_RANGES[target]
         if target == TensorType.INT16 or fixed is not None:
             codes = np.clip(rounded(real / float(made.scale[0])) + int(made.zero_point[0]), low, high).astype(np.int64)

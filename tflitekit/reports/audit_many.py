@@ -35,7 +35,7 @@ def audits_report(facts: Facts) -> Report:
 def _models(facts: Facts) -> Table:
     table = Table("", [
         Column("model", priority=5, style="name", least=20), Column("scheme", priority=4), *(Column(s, "right") for s in SEVERITIES),
-        Column("types", priority=9, own_line=True), Column("remark", priority=8, own_line=True, optional=True),
+        Column("types", priority=8, own_line=True), Column("remark", priority=9, own_line=True, optional=True),
     ])  # fmt: skip
     for model in facts["models"]:
         verdict, required = model["verdict"], model["required"]

@@ -271,7 +271,11 @@ def test_zero_points_of_channels_count_when_scales_become_one() -> None:
     result = apply(model, "uint8", per_tensor=True)
     made = tensor(result.model, "w")
     (step,), (point,) = affine(made)
-    assert np.abs((made.numpy().astype(int) - point) * step - real).max() <= step / 2 + 1e-9
+    error = float(np.abs((made.numpy().astype(int) - point) * step - real).max())
+    assert 0 < error <= step / 2 + 1e-9
+    note = next(note for note in result.notes if note.name == "w")
+    assert note.data["max_error"] == pytest.approx(error, rel=1e-9)
+    assert f"{min(int(np.ptp(row)) + 1 for row in made.numpy())} levels in the poorest channel" in note.text
 
 
 def test_a_bias_is_declared_what_it_is() -> None:
@@ -423,6 +427,15 @@ def test_zero_points_of_int8_weights_move_too() -> None:
     np.testing.assert_array_equal(after.numpy(), before.numpy().astype(int) + 128)
     if runtime.available():
         check(model, result.model)
+
+
+def test_matrix_products_get_one_scale() -> None:
+    builder, main, x = started("UINT8")
+    w = main.constant("w", np.array([[0] * 8, [255] * 8], np.uint8), quantization=quantize(0.01, 100))
+    main.output(main.apply("FULLY_CONNECTED", [x, w, None], TensorSpec("y", [1, 2], "UINT8", quantize(4, 128))))
+    result = apply(builder.build(), "int8")
+    (scale,), (point,) = affine(tensor(result.model, "w"))
+    assert point == 0 and scale == float(np.float32(155 * float(np.float32(0.01)) / 127))
 
 
 def test_the_error_of_constants_is_told() -> None:

@@ -95,8 +95,7 @@ def _step(model: Model, source: TensorType, target: TensorType, per_tensor: bool
     notes.changed(None, text, activations=len(made.activations), max_error=error)
     for tensor, (operator, rule) in made.weights.items():
         if target != TensorType.INT16:
-            axis = channel_axis(rule, operator, tensor)
-            weights(model, tensor, target, axis, axis is not None and operator.op_name != "FULLY_CONNECTED", notes)
+            weights(model, tensor, target, channel_axis(rule, operator, tensor), notes)
     _finish(model, made, islands, notes)
     keeper.restore(notes, TensorType.INT64 if target == TensorType.INT16 else None, {operator for _, operator, _ in made.converts})
     for line in (*keep_cut_off(model, made, cut), *groups(), *repair(), *drop_identities(model, made)):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from ..._schema import TensorType
-from ...graph import Model, QuantizationParameters, Tensor
+from ..._schema import BuiltinOperator, TensorType
+from ...graph import Model, Operator, QuantizationParameters, Tensor
 from ...quant.affine import rounded
-from ...quant.rules import OpRule
+from ...quant.rules import Granularity, OpRule
 from ...types import INTEGER_RANGES
 from ..base import Notes
 from ..fixes.vectors import weights_axis
@@ -69,14 +67,14 @@ def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[fl
     return error
 
 
-def weights(model: Model, tensor: Tensor, target: TensorType, axis: int | None, per_channel: bool, notes: Notes) -> None:
-    """Weights for INT8 or UINT8 activations: INT8 symmetric, or UINT8 with zero point 128. `axis` is that of the operator's channels."""
+def weights(model: Model, tensor: Tensor, target: TensorType, axis: int | None, notes: Notes) -> None:
+    """Weights for INT8 or UINT8 activations: INT8 symmetric, or UINT8 moved by 128. `axis` is that along which there may be several scales."""
     old = tensor.quantization
     assert old is not None
     if target == TensorType.UINT8:
         _to_uint8(model, tensor, old, notes)
     elif tensor.type == TensorType.UINT8:
-        _to_int8(model, tensor, old, axis if per_channel else None, notes)
+        _to_int8(model, tensor, old, axis, notes)
 
 
 def _to_uint8(model: Model, tensor: Tensor, old: QuantizationParameters, notes: Notes) -> None:
@@ -135,10 +133,10 @@ def _to_int8(model: Model, tensor: Tensor, old: QuantizationParameters, axis: in
     notes.changed(tensor, f"weights INT8: codes centred, {text}", max_error=error, scale=steps.astype(float).tolist())
 
 
-def channel_axis(rule: OpRule, operator: Any, tensor: Tensor) -> int | None:
-    """The axis along which the operator takes several scales of INT8 weights with INT8 activations; None if it takes one only."""
-    from ...quant.rules import Granularity
+def channel_axis(rule: OpRule, operator: Operator, tensor: Tensor) -> int | None:
+    """The axis along which weights may get several scales with INT8 activations; None where they get one only.
 
-    if rule.weights is None or rule.weights.form(TensorType.INT8, TensorType.INT8, Granularity.PER_CHANNEL) is None:
-        return None
-    return weights_axis(operator, rule, tensor)
+    FULLY_CONNECTED gets one: versions of TensorFlow Lite Micro before its pull request 2602 read the first scale for all (Q602).
+    """
+    several = rule.weights is not None and rule.weights.form(TensorType.INT8, TensorType.INT8, Granularity.PER_CHANNEL) is not None
+    return weights_axis(operator, rule, tensor) if several and rule.operator != BuiltinOperator.FULLY_CONNECTED else None

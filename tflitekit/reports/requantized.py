@@ -29,18 +29,20 @@ def costs(notes: Sequence[Facts], blocks: str = ASCII_BLOCKS) -> list[Section]:
 
 def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
     table = Table("weights", [
-        Column("tensor", priority=8, style="name"), Column("stored as"), Column("SQNR", "right"), Column("", optional=True),
+        Column("stored as"), Column("SQNR", "right"), Column("", optional=True),
         Column("largest error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
-        Column("levels", "right", optional=True), Column("worst channels", priority=7, optional=True), Column("bytes", "right"),
-        Column("computed right by", priority=6, optional=True),
+        Column("levels", "right", optional=True), Column("bytes", "right"), Column("tensor", priority=8, own_line=True, style="name"),
+        Column("worst channels", priority=9, own_line=True, optional=True),
+        Column("computed right by", priority=10, own_line=True, mark="computed right by ", optional=True),
     ])  # fmt: skip
     for note in notes:
         data = note["data"]
         where = "" if len(data["runtimes"]) == 3 else ", ".join(data["runtimes"])
         worst = ", ".join(f"{channel}: {_decibels(db)}" for channel, db, _ in data.get("worst", ()) if db is not None)
         table.rows.append([
-            note["name"], f"{data['to']} {data['granularity']} {data['form']}".replace("  ", " "), *_figures(data, blocks),
-            str(data["levels"]) if data.get("levels") else "", worst, f"{data['bytes_before']} -> {data['bytes_after']}", Cell(where, "warning"),
+            f"{data['to']} {data['granularity']} {data['form']}".replace("  ", " "), *_figures(data, blocks),
+            str(data["levels"]) if data.get("levels") else "", f"{data['bytes_before']} -> {data['bytes_after']}", note["name"], worst,
+            Cell(where, "warning"),
         ])  # fmt: skip
     return table
 
@@ -80,7 +82,8 @@ def _total(data: Facts, blocks: str) -> KeyValues:
 def _choices(totals: Sequence[Facts], blocks: str) -> Table:
     table = Table("choices", [
         Column("choice"), Column("tensors", "right"), Column("SQNR", "right"), Column("", optional=True), Column("largest error", "right"),
-        Column("RMS", "right"), Column("clipped", "right", optional=True), Column("bytes", "right"), Column("worst tensor", priority=8, style="name"),
+        Column("RMS", "right"), Column("clipped", "right", optional=True), Column("bytes", "right"),
+        Column("worst tensor", priority=8, own_line=True, mark="worst tensor ", style="name"),
     ])  # fmt: skip
     for data in totals:
         size = f"{data['bytes_before']} -> {data['bytes_after']}"

@@ -11,6 +11,7 @@ import pytest
 
 import tflitekit as tk
 from tests.audit.test_findings import convolution
+from tests.conftest import REPOSITORY
 from tests.passes.test_requantize_weights import dense
 from tflitekit.cli.main import main
 from tflitekit.passes.registry import ENTRIES
@@ -149,3 +150,13 @@ def test_work_is_shown_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tflitekit.cli.rewrite.progress", progress)
     assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
     assert told == [(0, 1, "w")]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_weights_fold_into_few_lines(width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    source = REPOSITORY / "examples" / "models" / "classifier_dynamic_range.tflite"
+    assert main(["requantize-weights", str(source), "--to", "int4", "-o", str(tmp_path / "o.tflite")]) == 0
+    lines = capsys.readouterr().out.split("\n\n")[2].splitlines()
+    assert lines[0] == "weights" and len(lines) <= 4 + 3 * 10 and max(map(len, lines)) <= width
+    assert sum("conv2d_" in line for line in lines) == 10  # names are whole

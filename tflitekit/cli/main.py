@@ -138,7 +138,7 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
         return PlainFormatter(prog)
     from rich_argparse import RichHelpFormatter
 
-    RichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "blue"}
+    RichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "cyan"}
     RichHelpFormatter.styles |= {"argparse.metavar": "green"}
     RichHelpFormatter.group_name_formatter = str
     RichHelpFormatter.help_markup = RichHelpFormatter.text_markup = False

@@ -124,6 +124,7 @@ class Figures:
     budget: list[str] = field(default_factory=list)
     problems: dict[str, list[str]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
+    caught: Counter[str] = field(default_factory=Counter)
     done: int = 0
     slowest: tuple[float, str] = (0.0, "")
     peak: tuple[int, str] = (0, "")
@@ -139,6 +140,8 @@ class Figures:
         ]  # fmt: skip
         for text, places in sorted(self.problems.items(), key=lambda item: -len(item[1])):
             lines += [f"  {len(places)} x {text}", f"      first: {places[0]}"]
+        lines.append(f"failures of passes on broken models, told as refusals: {sum(self.caught.values())}")
+        lines += [f"  {count} x {text}" for text, count in self.caught.items()]
         lines.append(f"refused by operation: {dict(self.refusals.most_common(40))}")
         return "\n".join(lines)
 
@@ -171,5 +174,6 @@ def _add(figures: Figures, name: str, outcome: Outcome, verdict: bool | None) ->
         plain = re.sub(r"(?<![\w.])\d+|'[^']*'", "#", text) if kind == "pass" else text.rpartition(" > ")[2] + " | " + text.partition(":")[0]
         figures.problems.setdefault(f"{kind} in {operation.partition('{')[0]}: {plain}", []).append(f"{name}, {operation}: {text}")
     figures.refusals.update(re.sub(r"\{.*\}", "", refusal) for refusal in outcome.refusals)
+    figures.caught.update(re.sub(r"\{.*\}: ", ": ", text)[:300] for text in outcome.caught)
     figures.slowest = max(figures.slowest, (outcome.slowest, f"{outcome.slowest_of}, {name}"))
     figures.peak = max(figures.peak, (outcome.peak, name))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import resource
 import signal
-import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -29,8 +28,8 @@ COMMANDS = tuple(
     tuple(text.split())
     for text in (
         "summary", "tensors", "operators", "verify", "io", "audit", "summary --json", "tensors --json --exact", "operators --json", "verify --strict",
-        "io --json", "audit --json --weights", "tensors --histogram --channels", "audit --weights --markdown", "audit --sarif -", "verify --cross-check",
-        "summary --jsonl", "io --code c", "io --code numpy", "audit --jsonl", *(f"audit --runtime {runtime.name.lower()}" for runtime in Runtime),
+        "io --json", "audit --json --weights", "tensors --histogram --channels", "audit --weights --markdown", "audit --sarif -",
+        "verify --cross-check", "summary --jsonl", "io --code c", "io --code numpy", "audit --jsonl", *(f"audit --runtime {runtime.name.lower()}" for runtime in Runtime),
     )
 )  # fmt: skip
 PLAIN = 6  # the first so many commands are run on every file; of the others, two
@@ -38,10 +37,12 @@ SPECS: dict[str, tuple[str, ...]] = {
     "convert-activations": ("to=int8", "to=uint8,per-tensor", "to=int16"),
     "fix-quantization": ("", "bias=retag", "bias=encode"),
     "requantize-weights": (
-        "to=int8", "to=int4,granularity=blockwise-32", "to=float32", "to=float16,form=explicit", "to=int8,granularity=per-tensor,range=mse,asymmetric",
-        'try="int8,int4"',
+        "to=int8", "to=int4,granularity=blockwise-32", "to=float32", "to=float16,form=explicit",
+        "to=int8,granularity=per-tensor,range=mse,asymmetric", 'try="int8,int4"',
     ),
-    "set-quantization": ('tensor="*",keep=codes,scale=1/256,zero_point=0', 'tensor="*",keep=real,scale=0.5,zero-point=3', "tensor=0:1,keep=real,axis=0"),
+    "set-quantization": (
+        'tensor="*",keep=codes,scale=1/256,zero_point=0', 'tensor="*",keep=real,scale=0.5,zero-point=3', "tensor=0:1,keep=real,axis=0",
+    ),
     "set-io-dtype": ("inputs=int8,outputs=int8", "inputs=float32,outputs=float32", "inputs=uint8", "outputs=int16"),
     "set-input-stats": (
         "mode=reinterpret,input=0,mean=127.5,std=127.5,dtype=uint8", "mode=feed-raw,input=0,mean=128,std=128", "mode=feed-raw,input=0,min=-1,max=1",
@@ -59,13 +60,14 @@ class Outcome:
     verdict: str = ""
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # errors of ours, "operation: class"
+    caught: list[str] = field(default_factory=list)  # failures on broken models that became refusals
     done: int = 0
     slowest: float = 0.0
     slowest_of: str = ""
     peak: int = 0  # bytes of private memory above those before the file
 
 
-class Hang(BaseException):  # noqa: N818
+class Hang(BaseException):
     """The time is up. No Exception, so that nothing in between takes it for one."""
 
 
@@ -75,16 +77,23 @@ def expire(number: int, frame: object) -> None:
 
 
 def exercise(data: bytes, number: int, folder: Path, every: bool = False) -> Outcome:
-    """Parse a file (with `expire` as the handler of SIGPROF); if it is accepted, do everything else. `every`: all commands and options of passes, else a part that depends on the number."""
+    """Parse a file (with `expire` as the handler of SIGPROF); if it is accepted, do everything else.
+
+    `every`: all commands and options of passes, else a part that depends on the number.
+    """
     outcome = Outcome(number)
     before = _private()
     with _limited(len(data)):
         model = _attempt(outcome, "parse", lambda: tk.parse(data))
-        if isinstance(model, tk.Model):
-            outcome.verdict = "accepted"
-            for name, function in _operations(data, model, number, folder, every):
+    if isinstance(model, tk.Model):
+        outcome.verdict = "accepted"
+        for name, function in _operations(data, model, number, folder, every):
+            with _limited(len(data)):
                 _attempt(outcome, name, function)
-                outcome.peak = max(outcome.peak, _private() - before)
+            grown = _private() - before
+            outcome.peak = max(outcome.peak, grown)
+            if grown > SPARE // 4:
+                gc.collect()  # what is left of one thing must not count for the next
     return outcome
 
 
@@ -97,16 +106,15 @@ def _attempt(outcome: Outcome, name: str, function: Callable[[], Any]) -> Any:
             warnings.simplefilter("error")
             return function()
     except tk.TFLiteKitError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, (tk.TFLiteKitError, OSError)):
+            outcome.caught.append(f"{name}: {_where(error.__cause__)}")
         outcome.refusals.append(f"{name}: {type(error).__name__}")
         outcome.verdict = outcome.verdict or type(error).__name__
         if isinstance(error, tk.PassError):
             outcome.problems.append((name, "pass", str(error)))
-    except Hang:
-        outcome.problems.append((name, "hang", _where()))
-    except MemoryError:
-        outcome.problems.append((name, "memory", _where()))
-    except BaseException:
-        outcome.problems.append((name, "foreign", _where()))
+    except BaseException as error:
+        kind = {Hang: "hang", MemoryError: "memory"}.get(type(error), "foreign")
+        outcome.problems.append((name, kind, _where(error)))
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         spent = time.process_time() - started
@@ -116,9 +124,9 @@ def _attempt(outcome: Outcome, name: str, function: Callable[[], Any]) -> Any:
     return None
 
 
-def _where() -> str:
+def _where(error: BaseException) -> str:
     """The exception, and the frames that lead to it."""
-    _, error, trace = sys.exc_info()
+    trace = error.__traceback__
     frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace) if "tflitekit" in f.filename][-4:]
     return f"{type(error).__name__}: {str(error)[:200]} at {' > '.join(frames)}"
 
@@ -133,7 +141,7 @@ def _operations(data: bytes, model: tk.Model, number: int, folder: Path, every: 
     chosen = more if every else (more[number % len(more)], more[(number // len(more)) % len(more)])
     for command in COMMANDS[:PLAIN] + tuple(dict.fromkeys(chosen)):
         yield " ".join(command), lambda command=command: _command(command, path)  # type: ignore[misc]
-    for name, options in PASSES.items():
+    for options in PASSES.values():
         for one in options if every else (options[number % len(options)],):
             yield one.describe(), lambda one=one: _pass(model, one)  # type: ignore[misc]
 

@@ -37,7 +37,7 @@ def mutant(data: bytes, anatomy: Anatomy, rng: random.Random) -> tuple[bytes, li
             kind = rng.choice(list(table))
             try:
                 table[kind](out, anatomy, rng)
-            except (InapplicableError, struct.error, IndexError):
+            except (InapplicableError, struct.error, IndexError, ValueError):
                 continue  # nothing to hit, or an earlier cut took the place away
             kinds.append(kind)
         if kinds and out != data:
@@ -211,7 +211,8 @@ def _truncated(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
 
 @_structure
 def _appended(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
-    out += rng.choice((bytes(9), bytes(64), rng.randbytes(33), b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + rng.randbytes(18)))
+    zips = (b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + rng.randbytes(18))
+    out += rng.choice((bytes(9), bytes(64), rng.randbytes(33), *zips))
 
 
 @_structure
@@ -298,7 +299,8 @@ def _loop(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
 
 @_meaning
 def _shape(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
-    _element(out, anatomy, rng, rng.choice(("Tensor.shape", "Tensor.shape", "Tensor.shape_signature")), 0, -1, -5, 1, 2, 3, 1 << 16, 1 << 30, 0x7FFFFFFF)
+    name = rng.choice(("Tensor.shape", "Tensor.shape", "Tensor.shape_signature"))
+    _element(out, anatomy, rng, name, 0, -1, -5, 1, 2, 3, 1 << 16, 1 << 30, 0x7FFFFFFF)
 
 
 @_meaning

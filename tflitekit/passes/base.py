@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from ..errors import PassError, RefusedError
+from ..errors import PassError, RefusedError, TFLiteKitError
 from .options import option, options_of, quoted
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class PassResult:
 def run(model: Model, *passes: Pass, progress: Progress | None = None) -> PassResult:
     """Run passes one after the other on a copy of the model. `progress` is told how far a long one is: done, in all, on what.
 
-    RefusedError where a pass cannot do what it is asked for, PassError where it changed what it does not declare or left the model with an error that
-    it did not have before; the argument is as it was in every case.
+    RefusedError where a pass cannot do what it is asked for, PassError where it changed what it does not declare or gave a sound model an error; the
+    argument is as it was in every case.
     """
     from ..diff import diff
     from ..verify import verify
@@ -181,7 +181,7 @@ def run(model: Model, *passes: Pass, progress: Progress | None = None) -> PassRe
     current, problems, steps = model, verify(model), []
     for one in passes:
         started = time.perf_counter()
-        made, changes, notes = _apply(current, one, progress)
+        made, changes, notes = _apply(current, one, problems, progress)
         if changes:
             after = verify(made)
             _check_problems(one, problems, after)
@@ -191,18 +191,35 @@ def run(model: Model, *passes: Pass, progress: Progress | None = None) -> PassRe
     return PassResult(current if changes else model, tuple(changes), tuple(steps), tuple(problems))
 
 
-def _apply(model: Model, one: Pass, progress: Progress | None) -> tuple[Model, list[Change], tuple[Note, ...]]:
+def _apply(model: Model, one: Pass, problems: Sequence[Problem], progress: Progress | None) -> tuple[Model, list[Change], tuple[Note, ...]]:
     """A changed copy, how it differs, and what the pass said."""
     from .._copy import copied
     from ..diff import diff
 
     made, notes = copied(model), Notes(progress)
-    one.apply(made, notes)
+    try:
+        one.apply(made, notes)
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        _blame(one, problems, error)
+    except ValueError as error:  # EditError is one
+        if isinstance(error, TFLiteKitError):
+            raise
+        _blame(one, problems, error)
     changes = diff(model, made)
     foreign = [change for change in changes if not declared(one.touches, change.path)]
     if foreign:
         raise PassError(f"{one.name} changed what it does not declare: {'; '.join(map(str, foreign[:3]))}")
     return made, changes, notes.resolved(made)
+
+
+def _blame(one: Pass, problems: Sequence[Problem], error: Exception) -> NoReturn:
+    """RefusedError for a pass that failed on a model which is broken already; on a sound one the error is a fault of the pass, and stays."""
+    broken = next((problem for problem in problems if problem.severity == "error"), None)
+    if broken is None:
+        raise error
+    raise RefusedError(
+        f"{one.name} cannot work on this model, which is broken: {broken.path}: {broken.message}. `tflitekit verify` shows all that is"
+    ) from error
 
 
 def declared(touches: frozenset[str], path: str) -> bool:
@@ -212,7 +229,9 @@ def declared(touches: frozenset[str], path: str) -> bool:
 
 
 def _check_problems(one: Pass, before: Sequence[Problem], after: Sequence[Problem]) -> None:
-    """PassError for errors that were not there before. Paths may have moved, so they are counted by code and name."""
+    """PassError for errors that were not there before, RefusedError if others were: a pass cannot know what a broken model means. Paths may have
+    moved, so they are counted by code and name.
+    """
     known = Counter((problem.code, problem.name) for problem in before if problem.severity == "error")
     fresh = []
     for problem in after:
@@ -222,4 +241,13 @@ def _check_problems(one: Pass, before: Sequence[Problem], after: Sequence[Proble
             if known[key] < 0:
                 fresh.append(f"{problem.path}: {problem.message}")
     if fresh:
-        raise PassError(f"{one.name} would leave the model broken: {'; '.join(fresh[:3])}")
+        text = f"{one.name} would leave the model broken: {'; '.join(fresh[:3])}"
+        broken = next((problem for problem in before if problem.severity == "error"), None)
+        if broken is not None:
+            raise RefusedError(f"{text}. It is broken already, which `tflitekit verify` shows: {broken.path}: {broken.message}")
+        raise PassError(text)
+
+
+def option_values(one: Pass) -> Iterator[tuple[str, Any]]:
+    """The names and values of a pass's options."""
+    return ((entry.name, getattr(one, entry.name)) for entry in fields(one))

@@ -118,6 +118,8 @@ def reencoded(tensor: Tensor, old: Scales, new: Scales, type_: TensorType | None
     Computed in float64, rounded half away from zero; the lowest code is not used, as in converters. RefusedError where a code does not fit.
     """
     codes = tensor.numpy()
+    if {len(old), len(new)} - {1, codes.size}:
+        raise RefusedError(f"bias {tensor.name_str!r}: {max(len(old), len(new))} scales do not fit its {codes.size} values")
     real = codes.astype(np.float64) * old.astype(np.float64)
     with np.errstate(all="ignore"):
         wanted = rounded(real / new.astype(np.float64))

@@ -93,7 +93,7 @@ def _tell(made: Tensor, operator: Operator, asked: Derived, notes: Notes) -> Non
 
 
 def _tell_clipping(stored: Affine, operator: Operator, notes: Notes) -> None:
-    target = operator.outputs[0]
+    target = operator.outputs[0] if operator.outputs else None
     held = None if target is None else stored_affine(target)
     if held is None:
         return

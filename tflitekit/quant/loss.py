@@ -72,8 +72,9 @@ def measure(before: Floats, after: Floats, channels: Grid, scale: Floats | None 
         part, span = before[block.start : block.stop], slice(block.first, block.first + block.channels)
         error = scratch.array(0, block)
         np.subtract(part, after[block.start : block.stop], out=error)
-        signal[span] += squares(block, part)
-        noise[span] += squares(block, error)
+        with np.errstate(over="ignore"):  # values may be as large as float32 has them
+            signal[span] += squares(block, part)
+            noise[span] += squares(block, error)
         np.abs(error, out=error)
         np.maximum(largest[span], reduced(block, error, np.maximum), out=largest[span])
     made = Loss(

@@ -38,7 +38,7 @@ def operand_types(scene: Scene) -> Iterator[Finding]:
         step.mismatches = mismatches(name, inputs, outputs, step.per_channel, coded)
         for mismatch in step.mismatches:
             yield from _mismatched(step, mismatch)
-        if step.mismatches and name in FORCED and operator.outputs[0] is not None:
+        if step.mismatches and name in FORCED and operator.outputs and operator.outputs[0] is not None:
             forced[operator.outputs[0]] = forced_output(name, inputs, operator.outputs[0].type)
         if known and not step.mismatches:
             values = step.inputs(Role.ACTIVATION) or step.outputs

@@ -47,6 +47,8 @@ def _replace(subgraph: SubGraph, old: Tensor, new: Tensor) -> None:
 
 def _take_out(bench: Bench, subgraph: SubGraph, operator: Operator) -> None:
     """Remove an operator whose result nothing reads, and the tensors that nothing refers to then."""
+    if not any(other is operator for other in subgraph.operators):
+        return
     read = any(t is output for output in operator.outputs for other in subgraph.operators if other is not operator for t in other.inputs)
     if read or any(t is output for output in operator.outputs for t in subgraph.outputs):
         return
@@ -82,7 +84,7 @@ def twice_quantized(bench: Bench, finding: Finding) -> None:
     subgraph, second, between, target = _second(bench, finding)
     first = between.producer()
     start = first.inputs[0] if first is not None else None
-    if first is None or start is None:
+    if first is None or start is None or first is second:
         raise UnfixableError("the first QUANTIZE is gone")
     whole = exact(start, between) and exact(between, target) and exact(start, target) == "same"
     if whole or exact(between, target) == "same":

@@ -147,7 +147,8 @@ def exact_factor(implied: Any, other: Any, bias: Any) -> np.float32:
     """The float32 near `implied` whose product with `other` is `bias` bit by bit, else `implied` itself."""
     value = np.float32(implied)
     nearby = [value, np.nextafter(value, np.float32(0)), np.nextafter(value, np.float32(np.inf))]
-    return next((v for v in nearby if np.float32(v * np.float32(other)) == np.float32(bias)), value)
+    with np.errstate(all="ignore"):
+        return next((v for v in nearby if np.float32(v * np.float32(other)) == np.float32(bias)), value)
 
 
 def _stated_range(tensor: Tensor) -> Iterator[Evidence]:

@@ -24,6 +24,8 @@ def zero_point(bench: Bench, finding: Finding) -> None:
     q = affine(tensor)
     shape = [1] * len(tensor.shape)
     if len(q.scale) > 1:
+        if not 0 <= q.quantized_dimension < len(shape) or tensor.shape[q.quantized_dimension] != len(q.scale):
+            raise UnfixableError("its scales do not fit its shape")
         shape[q.quantized_dimension] = -1
     codes = tensor.numpy().astype(np.int64)
     low, high = INTEGER_RANGES[tensor.type]

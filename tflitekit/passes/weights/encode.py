@@ -76,6 +76,8 @@ def stored(tensor: Tensor) -> Stored:
     zero_point = np.broadcast_to(zero_point, scale.shape) if len(zero_point) == 1 else zero_point
     if len(scale) != grid.channels or len(zero_point) != len(scale):
         raise EditError(f"it has {len(scale)} scales and {len(zero_point)} zero points for {grid.channels} channels")
+    if not np.isfinite(scale).all():
+        raise EditError("a scale is not finite, so its codes have no real values")
     return Stored(tensor.type, shape, data, grid, Parameters(scale, np.asarray(zero_point)))
 
 

@@ -25,7 +25,7 @@ from .mutate import mutant
 
 SEEDS = [path for path in VALID_PATHS if path.stat().st_size < 60_000]
 BATCH = 250
-JUDGE = Path(__file__).resolve().parent.parent / "flat" / "judge.py"
+JUDGE = Path(__file__).with_name("judge.py")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ COMMANDS = tuple(
     for text in (
         "summary", "tensors", "operators", "verify", "io", "audit", "summary --json", "tensors --json --exact", "operators --json", "verify --strict",
         "io --json", "audit --json --weights", "tensors --histogram --channels", "audit --weights --markdown", "audit --sarif -",
-        "verify --cross-check", "summary --jsonl", "io --code c", "io --code numpy", "audit --jsonl", *(f"audit --runtime {runtime.name.lower()}" for runtime in Runtime),
+        "verify --cross-check", "summary --jsonl", "io --code c", "io --code numpy", "audit --jsonl",
+        *(f"audit --runtime {runtime.name.lower()}" for runtime in Runtime),
     )
 )  # fmt: skip
 PLAIN = 6  # the first so many commands are run on every file; of the others, two

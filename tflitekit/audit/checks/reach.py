@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..._schema import BuiltinOperator, TensorType
@@ -74,7 +75,9 @@ def _elementwise(step: Step, inputs: list[Tensor], scale: float) -> Iterator[Fin
 
 
 def _amplitude(scene: Scene, tensor: Tensor) -> float:
-    """The largest magnitude that a tensor can hold."""
+    """The largest magnitude that a tensor can hold; floats have no bound."""
+    if tensor.type not in INTEGER_RANGES:
+        return math.inf
     scale, zero_point = scene.parameters[tensor]
     low, high = INTEGER_RANGES[tensor.type]
     return abs(scale) * max(high - zero_point, zero_point - low)

@@ -61,6 +61,8 @@ def stored(tensor: Tensor) -> Stored:
     """How a constant is stored. EditError if its data does not fit its shape or its scales do not fit either."""
     assert tensor.buffer is not None
     data, shape, q = tensor.buffer.data, tensor.shape, tensor.quantization
+    if min(shape, default=0) < 0:
+        raise EditError(f"its shape {list(shape)} has negative dimensions")
     if data is None or len(data) < (byte_size(tensor.type, shape) or 0):
         raise EditError(f"its {len(data or b'')} bytes do not fill its shape")
     if tensor.type in FLOAT_TYPES or q is None:
@@ -167,7 +169,7 @@ def _kept(source: Stored, target: Grid, granularity: Granularity, axis: int | No
 
 
 def _within(raw: npt.NDArray[Any], codes: Codes) -> bool:
-    least, most = int(raw.min()), int(raw.max())
+    least, most = int(raw.min(initial=0)), int(raw.max(initial=0))
     return codes.low <= least and most <= codes.high
 
 

@@ -196,9 +196,13 @@ def _biases(model: Model) -> dict[int, list[BiasUse]]:
 
 
 def _input_scale(use: BiasUse, tensor: Tensor) -> float:
-    """What a code of the bias means, over the scale of the weights."""
+    """What a code of the bias means, over the scale of the weights. RefusedError where that is no scale."""
     assert tensor.quantization is not None
-    return float(use.scales[0]) / float(tensor.quantization.scale[0])
+    with np.errstate(all="ignore"):
+        found = float(np.float64(use.scales[0]) / np.float64(tensor.quantization.scale[0]))
+    if not 0 < found < np.inf:
+        raise RefusedError(f"the scales of {use.operator.op_name}, whose bias {use.tensor.name_str!r} depends on them, are not all positive numbers")
+    return found
 
 
 def _floor(one: Plan, uses: Sequence[BiasUse]) -> Floats | None:

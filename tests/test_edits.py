@@ -69,6 +69,14 @@ def test_data_outside_can_be_taken_away() -> None:
     assert (read.buffers[1].offset, read.subgraphs[0].operators[0].large_custom_options_offset) == (0, 0)
 
 
+def test_data_can_be_moved_inside() -> None:
+    """The place that it had outside goes, too: nothing is said of an offset that is not there."""
+    model = tk.parse(tk.serialize(two_outside()))
+    model.buffers[2].out_of_line = False
+    assert (model.buffers[2].offset, model.buffers[2].size, bytes(model.buffers[2].data or b"")) == (0, 0, B)
+    assert [str(p) for p in tk.verify(again(model))] == [str(p) for p in tk.verify(model)]
+
+
 def test_large_custom_options_are_bytes() -> None:
     operator = two_outside(large_custom_options=b"x").subgraphs[0].operators[0]
     for wrong in ("text", 5, np.zeros(4, np.int32)):

@@ -521,7 +521,9 @@ class Buffer(Table):
             return
         super().__setattr__(name, value)
         if name == "data" and self.out_of_line:  # the file must not point at data that is gone
-            self.out_of_line, self.offset, self.size = False, 0, 0
+            self.out_of_line = False
+        elif name == "out_of_line" and not value:
+            self.offset = self.size = 0
 
 
 def _as_bytes(value: Any, where: str) -> memoryview:

@@ -192,8 +192,6 @@ def _along(values: npt.NDArray[Any], tensor: Tensor, axis: int) -> npt.NDArray[n
     wide = values.astype(np.float64)
     if len(wide) < 2:
         return wide.reshape(()) if len(wide) else np.float64(0) * np.zeros(())
-    if not 0 <= axis < len(tensor.shape) or tensor.shape[axis] != len(wide):
-        raise RefusedError(f"tensor {tensor.name_str!r}: its {len(wide)} parameters do not fit dimension {axis} of shape {list(tensor.shape)}")
     shape = [1] * len(tensor.shape)
     shape[axis] = -1
     return wide.reshape(shape)
@@ -216,8 +214,6 @@ def encoded_again(model: Model, tensor: Tensor, old: QuantizationParameters, new
             f"tensor {tensor.name_str!r}: its {len(old.scale)} scales and {len(old.zero_point)} zero points give its codes no real values. "
             "--keep codes sets others"
         )
-    if not np.isfinite(old.scale).all():
-        raise RefusedError(f"tensor {tensor.name_str!r}: a scale is not finite, so its codes have no real values that could stay")
     codes = tensor.numpy()
     real = (codes.astype(np.float64) - _along(old.zero_point, tensor, old.quantized_dimension)) * _along(old.scale, tensor, old.quantized_dimension)
     step, zero = _along(new.scale, tensor, new.quantized_dimension), _along(new.zero_point, tensor, new.quantized_dimension)

@@ -246,8 +246,3 @@ def _check_problems(one: Pass, before: Sequence[Problem], after: Sequence[Proble
         if broken is not None:
             raise RefusedError(f"{text}. It is broken already, which `tflitekit verify` shows: {broken.path}: {broken.message}")
         raise PassError(text)
-
-
-def option_values(one: Pass) -> Iterator[tuple[str, Any]]:
-    """The names and values of a pass's options."""
-    return ((entry.name, getattr(one, entry.name)) for entry in fields(one))

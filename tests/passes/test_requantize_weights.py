@@ -535,3 +535,15 @@ def test_real_weights_come_back_from_int8_within_half_a_scale(models: Path, name
     for before, after in zip(half.subgraphs[0].tensors, tk.run(half, RequantizeWeights(to="float32")).model.subgraphs[0].tensors, strict=False):
         if before.type.name == "FLOAT16":
             assert np.array_equal(after.numpy(), before.numpy().astype(np.float32))
+
+
+@pytest.mark.parametrize(("type_", "lowest"), [("int8", -128), ("int4", -8)])
+def test_weights_that_pass_through_floats_leave_the_lowest_code(type_: str, lowest: int) -> None:
+    model = tk.run(dense(), RequantizeWeights(to=type_)).model
+    weights = model.subgraphs[0].operators[0].inputs[1]
+    assert weights is not None
+    codes = weights.numpy().copy()
+    codes[0, 0] = lowest
+    model.set_data(weights, codes)
+    anew = tk.run(model, RequantizeWeights(to="float32"), RequantizeWeights(to=type_)).model.subgraphs[0].operators[0].inputs[1]
+    assert int(codes.min()) == lowest and anew is not None and int(anew.numpy().astype(int).min()) == lowest + 1

@@ -141,8 +141,8 @@ CODES: dict[str, Code] = {
         Code(
             "Q213", "weights hold the lowest code, with which a kernel computes wrong values",
             "Converters leave out the lowest code of signed weights (-128, -8), and some hybrid kernels rely on it. Found by --weights.",
-            "apply with requantize-weights{to=float32} and then requantize-weights{to=int8}, or int4: real values that are encoded anew stay within the "
-            "narrow range (-127 to 127, -7 to 7).",
+            "apply with requantize-weights{to=float32} and then requantize-weights{to=int8}, or int4: real values that are encoded anew stay "
+            "within the narrow range (-127 to 127, -7 to 7).",
         ),
         Code(
             "Q214", "channels that use few of the codes",

@@ -88,6 +88,13 @@ class Worker:
         return outcome
 
     def _run(self, job: Job) -> Outcome:
+        try:
+            return self._ask(job)
+        except BaseException:
+            self.close()  # an answer may be on its way, which the next job must not get
+            raise
+
+    def _ask(self, job: Job) -> Outcome:
         process = self._start()
         assert process.stdin is not None
         model = job.model if isinstance(job.model, bytes) else str(job.model)
@@ -130,9 +137,10 @@ class Worker:
         assert process.stdout is not None
         parts = bytearray()
         while len(parts) < count:
-            # the raw stream: what a buffered one holds back, select cannot see
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            # the raw stream: what a buffered one holds back, poll cannot see
+            waiting = select.poll()
+            waiting.register(process.stdout, select.POLLIN)
+            if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
             part = process.stdout.raw.read(count - len(parts))  # type: ignore[attr-defined]
             if not part:

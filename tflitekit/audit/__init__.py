@@ -69,5 +69,6 @@ def audit(
         scene = Scene(model, verdict, metadata, problem)
         checks = (*CHECKS, *ON_REQUEST.get(runtime, ()), *(OF_WEIGHTS if weights else ()))
         found = [finding for check in checks for finding in check(scene) if not codes or finding.code in codes]
+        scene.release()
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
     return Audit(verdict, tuple(found), scene.weights if weights else ())

@@ -98,6 +98,10 @@ class Scene:
         """What the weights hold; reading them takes time, so nothing but checks of their values asks for it."""
         return scan_weights(self.scheme.executions, self.paths)
 
+    def release(self) -> None:
+        """Let go of the steps, which refer back to the scene: the circle would keep the model and its mapped file until a full collection."""
+        self._steps.clear()
+
     def steps(self, *modes: str) -> Iterator[Step]:
         """The operators that have a rule, in the given modes (all, if none is given)."""
         return (step for step in self._steps if step.run.mode in modes) if modes else iter(self._steps)

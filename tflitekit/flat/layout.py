@@ -110,6 +110,11 @@ class Layout:
             emit(out)
         return out
 
+    def release(self) -> None:
+        """Let go of what was to be emitted, which refers back to here: the circle would keep the model and its file until a full collection."""
+        self.emitters.clear()
+        self.outside_at.clear()
+
     # ---- tables ----
 
     def _lay_out(self, group: Group) -> list[Group]:

@@ -91,6 +91,7 @@ class _Reader:
         self._fill()
         model: Model = self.batches[0].objects[0]
         self._finish(model)
+        self._release()
         return model
 
     def read_tables(self) -> Table:
@@ -98,7 +99,14 @@ class _Reader:
         self._make_objects()
         self._fill()
         root: Table = self.batches[0].objects[0]
+        self._release()
         return root
+
+    def _release(self) -> None:
+        """Let go of the objects: batches refer to each other in circles, and would keep a model and its mapped file until a full collection."""
+        for batch in self.batches:
+            batch.objects, batch.parent = [], None
+        self.pools.clear()
 
     def _make_objects(self) -> None:
         for batch in self.batches:

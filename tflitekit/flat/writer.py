@@ -87,6 +87,7 @@ def rebuild(model: Model, drop_unknown: bool = False) -> list[Piece]:
     offsets = _add_outside(pieces, layout.outside)
     for finish in layout.outside_at:
         finish(out, offsets)
+    layout.release()
     if container:
         _add_tail(pieces, model.source.data, container, drop_unknown)
     return [out.bytes[: layout.size].data, *pieces.finish()]

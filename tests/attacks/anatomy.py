@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from tflitekit._base import Field
-from tflitekit.flat.verifier import OF_OFFSETS, SIZES, Verifier
+from tflitekit._base import Field, fields_of
+from tflitekit.flat.verifier import IDENTIFIER, OF_OFFSETS, SIZES, Batch, Verifier
 
 
 class Spot(NamedTuple):
@@ -31,8 +31,8 @@ class Anatomy:
     positions of offsets in tables, `elements` of those in vectors; `unions` the positions of type bytes, where the table has one, with the field.
     """
 
-    def __init__(self, data: bytes) -> None:
-        verifier = Verifier(memoryview(data))
+    def __init__(self, data: bytes, root: str = "Model", identifier: bytes = IDENTIFIER) -> None:
+        verifier = Verifier(memoryview(data), root, identifier)
         self.tables: list[tuple[int, int]] = []
         self.scalars: list[Spot] = []
         self.vectors: list[Spot] = []
@@ -45,30 +45,24 @@ class Anatomy:
             self.counts[batch.name] += batch.count
             vtables = batch.pos - verifier.bytes.i32[batch.pos >> 2]
             self.tables += zip(batch.pos.tolist(), vtables.tolist(), strict=True)
-            for field in (f for f in _fields(batch.name) if not f.deprecated):
+            for field in (f for f in fields_of(batch.name) if not f.deprecated):
                 self._field(batch, field)
         self.end = verifier.end
 
-    def _field(self, batch: object, field: Field) -> None:
-        rows, at = batch.at(field.slot)  # type: ignore[attr-defined]
-        name = batch.name  # type: ignore[attr-defined]
+    def _field(self, batch: Batch, field: Field) -> None:
+        rows, at = batch.at(field.slot)
+        name = batch.name
         if field.kind == "scalar":
             self.scalars += [Spot(name, field, position) for position in at.tolist()]
             return
         self.pointers += at.tolist()
         if field.kind == "union":
-            self.unions += [Spot(name, field, position) for position in batch.at(field.slot - 1)[1].tolist()]  # type: ignore[attr-defined]
-        if field.slot not in batch.vectors:  # type: ignore[attr-defined]
+            self.unions += [Spot(name, field, position) for position in batch.at(field.slot - 1)[1].tolist()]
+        if field.slot not in batch.vectors:
             return
-        start, count = batch.vectors[field.slot]  # type: ignore[attr-defined]
+        start, count = batch.vectors[field.slot]
         kept = self.strings if field.kind == "string" else self.vectors
         for position, first, length in zip(at.tolist(), start[rows].tolist(), count[rows].tolist(), strict=True):
             kept.append(Spot(name, field, position, first, length))
             if field.kind in OF_OFFSETS:
                 self.elements += range(first, first + 4 * min(length, 64), 4)
-
-
-def _fields(name: str) -> tuple[Field, ...]:
-    from tflitekit._base import fields_of
-
-    return fields_of(name)

@@ -21,6 +21,7 @@ from tests.conftest import REPOSITORY, VALID_PATHS
 
 from .anatomy import Anatomy
 from .exercise import Outcome
+from .gallery import documented
 from .mutate import mutant
 
 SEEDS = [path for path in VALID_PATHS if path.stat().st_size < 60_000]
@@ -41,6 +42,7 @@ def mutants(count: int, seed: int) -> list[Mutant]:
     """`count` mutants, the models in turn so that all have their share."""
     rng = random.Random(seed)
     seeds = [(path.name, data, Anatomy(data)) for path in SEEDS for data in [path.read_bytes()]]
+    seeds.append(("a model with metadata", documented(), Anatomy(documented())))  # which the small real ones seldom have
     rng.shuffle(seeds)
     made = []
     for number in range(count):

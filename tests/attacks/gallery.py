@@ -11,7 +11,7 @@ import numpy as np
 import tflitekit as tk
 from tests import forge, generated
 from tflitekit._base import Table, fields_of
-from tflitekit._metadata_schema import ModelMetadata
+from tflitekit._metadata_schema import AssociatedFile, ModelMetadata, NormalizationOptions, ProcessUnit, SubGraphMetadata, TensorMetadata
 from tflitekit._schema import TensorType
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.flat.metadata import ENTRY
@@ -209,6 +209,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 def _metadata(data: bytes) -> Callable[[], bytes]:
     """The victim with these bytes as its TFLite Metadata."""
     return _edited(lambda m: m.metadata.append(tk.Metadata(name=ENTRY, buffer=m.add_buffer(data))))
+
+
+def documented() -> bytes:
+    """A model with TFLite Metadata about its first input."""
+    unit = ProcessUnit(options=NormalizationOptions(mean=[127.5], std=[127.5]))
+    described = TensorMetadata(name=b"image", description=b"RGB", process_units=[unit], associated_files=[AssociatedFile(name=b"labels.txt")])
+    subgraph = SubGraphMetadata(input_tensor_metadata=[described], output_tensor_metadata=[TensorMetadata(name=b"scores")])
+    return _metadata(forge.pack_metadata(ModelMetadata(name=b"m", description=b"d", subgraph_metadata=[subgraph])))()
 
 
 def _metadata_bomb() -> bytes:

@@ -11,6 +11,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import tflitekit as tk
+from tflitekit.flat.metadata import IDENTIFIER
+
 from .anatomy import Anatomy, Spot
 
 Damage = Callable[[bytearray, Anatomy, random.Random], None]
@@ -420,6 +423,19 @@ def _constant(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
     spot = _one(rng, _filled(anatomy, "Buffer.data", "Operator.custom_options"))
     at, size = spot.start + rng.randrange(spot.count), rng.choice((1, 4, 16))
     out[at : at + min(size, spot.start + spot.count - at)] = rng.choice((b"\xff", b"\0", b"\x7f", b"\x80")) * min(size, spot.start + spot.count - at)
+
+
+@_meaning
+def _metadata(out: bytearray, anatomy: Anatomy, rng: random.Random) -> None:
+    """Damage of any kind to the TFLite Metadata, a flatbuffer of its own in a buffer."""
+    found = [s for s in _filled(anatomy, "Buffer.data") if out[s.start + 4 : s.start + 8] == IDENTIFIER]
+    spot = _one(rng, found)
+    inner = bytes(out[spot.start : spot.start + spot.count])
+    try:
+        made, _ = mutant(inner, Anatomy(inner, "ModelMetadata", IDENTIFIER), rng)
+    except tk.TFLiteKitError:
+        raise InapplicableError from None
+    out[spot.start : spot.start + spot.count] = made[: spot.count].ljust(spot.count, b"\0")
 
 
 @_meaning

@@ -14,7 +14,7 @@ from tests.conftest import MODELS
 
 from .anatomy import Anatomy
 from .campaign import SEEDS, Figures, campaign, cpp_verdicts, outcomes
-from .gallery import BOMBS, GALLERY, victim
+from .gallery import BOMBS, GALLERY, documented, victim
 from .mutate import MEANING, STRUCTURE, InapplicableError, damage, mutant
 
 needs_models = pytest.mark.skipif(not SEEDS, reason=f"no models in {MODELS}; set TFLITEKIT_MODELS to a folder of .tflite files")
@@ -92,7 +92,7 @@ def test_mutants_do_no_harm_whatever_is_done_to_them() -> None:
 @pytest.mark.parametrize("kind", [*STRUCTURE, *MEANING])
 def test_each_kind_of_damage_hits(kind: str) -> None:
     """Damage of the meaning leaves a file that loads and says something else."""
-    data = tk.serialize(generated.per_channel_heavy(2, 8)) if kind == "quantized_dimension" else victim()
+    data = tk.serialize(generated.per_channel_heavy(2, 8)) if kind == "quantized_dimension" else documented() if kind == "metadata" else victim()
     anatomy, rng = Anatomy(data), random.Random(5)
     made, loaded = set(), 0
     for _ in range(40):

@@ -177,3 +177,30 @@ def test_subgraph_and_model_notes_have_paths() -> None:
     assert isinstance(model.subgraphs[0], SubGraph) and len(notes) == 3
     assert replace(Rename(), to="z").describe() == "rename{to=z}"
     assert np.isfinite(run(model).seconds)
+
+
+def test_a_failure_on_a_broken_model_is_a_refusal_and_on_a_sound_one_a_fault() -> None:
+    """What is broken is named; the exception that it led to is the cause."""
+    sound, broken = (tk.parse(tk.serialize(convolution())) for _ in range(2))
+    broken.subgraphs[0].operators.reverse()
+    broken.subgraphs[0].tensors[0].shape = (1 << 30,) * 3
+    problem = next(problem for problem in tk.verify(broken) if problem.severity == "error")
+    for fails in (lambda m: [][1], lambda m: {}["x"], lambda m: int("x"), lambda m: 1 // 0, lambda m: None.x):
+        with pytest.raises((LookupError, ValueError, ArithmeticError, AttributeError)) as caught:
+            run(sound, Edit(fails))
+        assert not isinstance(caught.value, tk.TFLiteKitError)
+        with pytest.raises(tk.RefusedError, match="broken") as refused:
+            run(broken, Edit(fails))
+        assert problem.path in str(refused.value) and type(refused.value.__cause__) is type(caught.value)
+
+
+def test_an_error_that_is_added_is_a_fault_unless_the_model_was_broken() -> None:
+    def spoil(model: Model) -> None:
+        model.subgraphs[0].tensors[1].shape = (1 << 30,) * 4
+
+    sound, broken = (tk.parse(tk.serialize(convolution())) for _ in range(2))
+    broken.subgraphs[0].tensors[0].shape = (1 << 30,) * 3
+    with pytest.raises(PassError, match="would leave the model broken"):
+        run(sound, Edit(spoil))
+    with pytest.raises(tk.RefusedError, match="broken already"):
+        run(broken, Edit(spoil))

@@ -229,8 +229,9 @@ def declared(touches: frozenset[str], path: str) -> bool:
 
 
 def _check_problems(one: Pass, before: Sequence[Problem], after: Sequence[Problem]) -> None:
-    """PassError for errors that were not there before, RefusedError if others were: a pass cannot know what a broken model means. Paths may have
-    moved, so they are counted by code and name.
+    """PassError for errors that were not there before, RefusedError if the model had others.
+
+    Paths may have moved, so they are counted by code and name.
     """
     known = Counter((problem.code, problem.name) for problem in before if problem.severity == "error")
     fresh = []

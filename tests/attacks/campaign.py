@@ -20,7 +20,7 @@ from tests import runtime
 from tests.conftest import REPOSITORY, VALID_PATHS
 
 from .anatomy import Anatomy
-from .exercise import Outcome
+from .exercise import PART, Outcome
 from .gallery import documented
 from .mutate import mutant
 
@@ -52,24 +52,24 @@ def mutants(count: int, seed: int) -> list[Mutant]:
     return made
 
 
-def outcomes(files: Sequence[bytes], every: bool = False, jobs: int = 1) -> list[Outcome]:
+def outcomes(files: Sequence[bytes], effort: str = PART, jobs: int = 1) -> list[Outcome]:
     """What became of each file, in child processes; a child that dies is a problem of the file it was at, and another goes on."""
     starts = range(0, len(files), BATCH)
     with ThreadPoolExecutor(jobs) as pool:
-        parts = pool.map(lambda start: list(_batch(files[start : start + BATCH], every)), starts)
+        parts = pool.map(lambda start: list(_batch(files[start : start + BATCH], effort)), starts)
         found = [outcome for part in parts for outcome in part]
     for number, outcome in enumerate(found):
         outcome.number = number
     return found
 
 
-def _batch(files: Sequence[bytes], every: bool) -> Iterator[Outcome]:
+def _batch(files: Sequence[bytes], effort: str) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "files.pickle"
         stored.write_bytes(pickle.dumps(list(files)))
         done = 0
         while done < len(files):
-            command = [sys.executable, "-m", "tests.attacks.child", str(stored), str(done), "every" if every else "part"]
+            command = [sys.executable, "-m", "tests.attacks.child", str(stored), str(done), effort]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as child:
                 said, errors = child.communicate()
             begun = None
@@ -148,7 +148,7 @@ class Figures:
         return "\n".join(lines)
 
 
-def campaign(count: int, seed: int, jobs: int = 1, every: bool = False) -> Figures:
+def campaign(count: int, seed: int, jobs: int = 1, effort: str = PART) -> Figures:
     """Make mutants, exercise them, and compare the verdicts where the interpreter is installed."""
     made = mutants(count, seed)
     files = [one.data for one in made]
@@ -158,7 +158,7 @@ def campaign(count: int, seed: int, jobs: int = 1, every: bool = False) -> Figur
         with tempfile.TemporaryDirectory() as folder:
             judged = cpp_verdicts(files, Path(folder))
         figures.crashed_judge = judged.count(None)
-    for one, outcome, verdict in zip(made, outcomes(files, every, jobs), judged, strict=True):
+    for one, outcome, verdict in zip(made, outcomes(files, effort, jobs), judged, strict=True):
         _add(figures, f"mutant {outcome.number} of {one.model} ({', '.join(one.kinds)})", outcome, verdict)
     return figures
 

@@ -18,14 +18,14 @@ import tflitekit as tk
 from tests.generated import many_operators
 from tflitekit.passes.registry import ENTRIES
 
-from .exercise import PASSES, exercise, expire
+from .exercise import EVERY, PASSES, exercise, expire
 
 GRACE = 90  # seconds of wall time after which a child that does not listen kills itself
 
 
 def main() -> None:
     assert set(PASSES) == {entry.name for entry in ENTRIES}, "a pass without options to try"
-    stored, first, every = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "every"
+    stored, first, effort = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     files = pickle.loads(stored.read_bytes())
     pipe = os.fdopen(os.dup(1), "wb")
     signal.signal(signal.SIGPROF, expire)
@@ -35,14 +35,14 @@ def main() -> None:
             faulthandler.dump_traceback_later(GRACE, exit=True)
             pickle.dump(number, pipe)
             pipe.flush()
-            pickle.dump(exercise(files[number], number, Path(folder), every), pipe)
+            pickle.dump(exercise(files[number], number, Path(folder), effort), pipe)
             pipe.flush()
     faulthandler.cancel_dump_traceback_later()
 
 
 def _warm(folder: Path) -> None:
     """Import and cache everything on a healthy model, so that memory and time are those of the files."""
-    outcome = exercise(tk.serialize(many_operators(4)), 0, folder, every=True)
+    outcome = exercise(tk.serialize(many_operators(4)), 0, folder, EVERY)
     assert not [p for p in outcome.problems if p[1] not in ("memory", "hang")], outcome.problems
 
 

@@ -34,6 +34,7 @@ COMMANDS = tuple(
     )
 )  # fmt: skip
 PLAIN = 6  # the first so many commands are run on every file; of the others, two
+FEW, PART, EVERY = "few", "part", "every"  # how much is done: two commands and two passes; PLAIN and two more, every pass once; all with all options
 SPECS: dict[str, tuple[str, ...]] = {
     "convert-activations": ("to=int8", "to=uint8,per-tensor", "to=int16"),
     "fix-quantization": ("", "bias=retag", "bias=encode"),
@@ -77,10 +78,9 @@ def expire(number: int, frame: object) -> None:
     raise Hang
 
 
-def exercise(data: bytes, number: int, folder: Path, every: bool = False) -> Outcome:
-    """Parse a file (with `expire` as the handler of SIGPROF); if it is accepted, do everything else.
-
-    `every`: all commands and options of passes, else a part that depends on the number.
+def exercise(data: bytes, number: int, folder: Path, effort: str = PART) -> Outcome:
+    """Parse a file (with `expire` as the handler of SIGPROF); if it is accepted, do other things with it: which, depends on the number unless
+    the effort is EVERY.
     """
     outcome = Outcome(number)
     before = _private()
@@ -88,7 +88,7 @@ def exercise(data: bytes, number: int, folder: Path, every: bool = False) -> Out
         model = _attempt(outcome, "parse", lambda: tk.parse(data))
     if isinstance(model, tk.Model):
         outcome.verdict = "accepted"
-        for name, function in _operations(data, model, number, folder, every):
+        for name, function in _operations(data, model, number, folder, effort):
             with _limited(len(data)):
                 _attempt(outcome, name, function)
             grown = _private() - before
@@ -132,18 +132,20 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:200]} at {' > '.join(frames)}"
 
 
-def _operations(data: bytes, model: tk.Model, number: int, folder: Path, every: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _operations(data: bytes, model: tk.Model, number: int, folder: Path, effort: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "verify", lambda: tk.verify(model)
     yield "serialize", lambda: _same(tk.serialize(model), data)
     yield "rebuild", lambda: _rebuild(model)
     path = folder / "m.tflite"
     path.write_bytes(data)
-    more = COMMANDS[PLAIN:]
-    chosen = more if every else (more[number % len(more)], more[(number // len(more)) % len(more)])
-    for command in COMMANDS[:PLAIN] + tuple(dict.fromkeys(chosen)):
+    plain, more, passes = COMMANDS[:PLAIN], COMMANDS[PLAIN:], list(PASSES.values())
+    chosen = more if effort == EVERY else (more[number % len(more)], more[(number // len(more)) % len(more)])
+    if effort == FEW:
+        plain, chosen, passes = (plain[number % PLAIN],), chosen[:1], [passes[number % len(passes)], passes[number // 2 % len(passes)]]
+    for command in plain + tuple(dict.fromkeys(chosen)):
         yield " ".join(command), lambda command=command: _command(command, path)  # type: ignore[misc]
-    for options in PASSES.values():
-        for one in options if every else (options[number % len(options)],):
+    for options in passes:
+        for one in options if effort == EVERY else (options[number % len(options)],):
             yield one.describe(), lambda one=one: _pass(model, one)  # type: ignore[misc]
 
 

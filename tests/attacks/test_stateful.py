@@ -39,7 +39,7 @@ def sequence(model: tk.Model, draw: Any) -> None:
             model = again
 
 
-@settings(BUDGETS, max_examples=40)
+@settings(BUDGETS, max_examples=30)
 @given(models(), st.data())
 def test_the_file_is_the_graph_after_every_edit(model: tk.Model, data: Any) -> None:
     sequence(model, data.draw)
@@ -56,7 +56,7 @@ def test_all_edits_change_something_and_all_writers_are_used() -> None:
     """The property above is not empty: every edit is seen to change a model, and sources, patches and rebuilds are all written."""
     seen: set[str] = set()
 
-    @settings(BUDGETS, max_examples=30)
+    @settings(BUDGETS, max_examples=20)
     @given(models(), st.data())
     def look(model: tk.Model, data: Any) -> None:
         for edit in EDITS:

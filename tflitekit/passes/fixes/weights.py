@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...audit import Finding
-from ...graph import Tensor
+from ...graph import QuantizationParameters, Tensor
 from ...quant.affine import rounded
 from ...types import BITS, INTEGER_RANGES
 from ..base import Notes
@@ -23,9 +23,8 @@ def zero_point(bench: Bench, finding: Finding) -> None:
         return
     q = affine(tensor)
     shape = [1] * len(tensor.shape)
+    _check_axis(tensor, q)
     if len(q.scale) > 1:
-        if not 0 <= q.quantized_dimension < len(shape) or tensor.shape[q.quantized_dimension] != len(q.scale):
-            raise UnfixableError("its scales do not fit its shape")
         shape[q.quantized_dimension] = -1
     codes = tensor.numpy().astype(np.int64)
     low, high = INTEGER_RANGES[tensor.type]
@@ -41,6 +40,11 @@ def zero_point(bench: Bench, finding: Finding) -> None:
         bench.say(tensor, finding, "zero point 0, codes shifted: real values are the same", max_error=0.0)
         return
     _encode(bench, finding, tensor, shifted, shape, high)
+
+
+def _check_axis(tensor: Tensor, q: QuantizationParameters) -> None:
+    if len(q.scale) > 1 and (not 0 <= q.quantized_dimension < len(tensor.shape) or tensor.shape[q.quantized_dimension] != len(q.scale)):
+        raise UnfixableError("its scales do not fit its shape")
 
 
 def _encode(bench: Bench, finding: Finding, tensor: Tensor, shifted: Any, shape: list[int], high: int) -> None:
@@ -80,6 +84,7 @@ def scale(bench: Bench, finding: Finding) -> None:
     if not bench.once(tensor, "scale"):
         return
     q = affine(tensor)
+    _check_axis(tensor, q)
     bad = ~sound(q.scale)
     implied = _implied_vector(bench, tensor)
     made, codes, dead = q.scale.copy(), tensor.numpy().astype(np.int64), []

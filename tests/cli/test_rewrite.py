@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tflitekit as tk
-from tests.audit.test_findings import convolution
+from tests.audit.test_findings import convolution, requantize
 from tests.conftest import REPOSITORY
 from tests.passes.test_requantize_weights import dense
 from tflitekit.cli.main import main
@@ -51,6 +51,15 @@ def test_json_has_the_keys_that_help_names(model: Path, capsys: pytest.CaptureFi
     assert facts["passes"][0]["pass"] == 'set-quantization{tensor=x,keep=real,scale=1/4}'
     assert facts["passes"][0]["notes"][0]["data"]["scale"] == [0.25]
     assert facts["output"]["path"] == str(model.parent / "o")
+
+
+def test_nothing_but_refusals_is_no_success(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tk.read(model)
+    requantize(broken, "c", scale=[0.0])
+    tk.write(broken, model.with_name("b.tflite"))
+    assert main(["fix-quantization", str(model.with_name("b.tflite"))]) == 4
+    assert "Not repaired: " in capsys.readouterr().out
+    assert not model.with_name("b.fix-quantization.tflite").exists()
 
 
 def test_apply_runs_several_passes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

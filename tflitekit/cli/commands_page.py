@@ -16,7 +16,7 @@ INTRODUCTION = """\
 # Commands
 
 Every command but `completion` takes `--json` (the report as data), `--svg FILE` and `--html FILE` (the report as a picture or a page). Exit
-codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused because it would lose information, 5 the check in the
+codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused, with the reason, 5 the check in the
 runtime failed. Reports go to standard output, errors and progress to standard error. On a terminal reports are folded to its width; in a pipe
 every row of a table is one line. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are honoured.
 

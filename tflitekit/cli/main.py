@@ -1,6 +1,6 @@
 """Finds the command, parses its options, runs it, and turns every error into one line and an exit code.
 
-Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused because it would lose information, 5 the runtime check
+Exit codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused, with the reason, 5 the runtime check
 failed, 130 interrupted, 141 the reader of the output went away.
 """
 
@@ -152,7 +152,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParse
         usage="tflitekit COMMAND [options]",
         description="Inspects and rewrites .tflite models without TensorFlow.",
         epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
-        "3 cannot read or write, 4 refused because it would lose information, 5 the check in the runtime failed.",
+        "3 cannot read or write, 4 refused, with the reason, 5 the check in the runtime failed.",
         formatter_class=PlainFormatter,
         allow_abbrev=False,
     )

@@ -14,6 +14,8 @@ from .common import add_json, add_model, add_output, blocks, progress, put, writ
 if TYPE_CHECKING:
     from ..passes.base import Pass
 
+REFUSED = 4  # the exit code of RefusedError, which a pass raises where it can do nothing at all
+
 KEYS = (
     "input, output (null with --dry-run), writer, changed_bytes, in_place, backup, passes (each: pass, seconds, notes of kind, path, name, text, "
     "data), changes (each: path, old, new), problems, findings (gone and new), check (null, or as compare --json)"
@@ -71,7 +73,7 @@ def add_rewriting(parser: argparse.ArgumentParser, label: str) -> None:
 
 
 def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -> int:
-    """Read the model, run the passes, write what came of it, and print the report."""
+    """Read the model, run the passes, write what came of it, and print the report; 4, and no file, if all that was asked for was refused."""
     from ..flat.codec import encode, read
     from ..passes.base import run
     from ..reports.copied import output_facts
@@ -80,9 +82,11 @@ def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -
     model = read(arguments.model)
     with progress(label) as working:
         result = run(model, *passes, progress=working)
-    checked = check(arguments.model, result.model, arguments) if arguments.check else None
+    writes = any(one.writes for one in passes)
+    futile = writes and bool(result.refused) and not result.changes
+    checked = check(arguments.model, result.model, arguments) if arguments.check and not futile else None
     facts = rewritten_facts(model, result) | {"check": checked}
-    dry = arguments.dry_run or not any(one.writes for one in passes)
+    dry = arguments.dry_run or futile or not writes
     facts |= output_facts(*((None, encode(result.model)) if dry else write_output(result.model, arguments, label)))
     put(facts, arguments, lambda: rewritten_report(facts, changes=arguments.dry_run, blocks=blocks()))
-    return 0
+    return REFUSED if futile else 0

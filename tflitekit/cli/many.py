@@ -64,7 +64,7 @@ def expand(names: Sequence[str]) -> list[str]:
         else:
             hits = [name]
         if not hits:
-            raise InputError(f"{name}: no {SUFFIX} files there")
+            raise InputError(f"{name}: the directory has no {SUFFIX} files" if os.path.isdir(name) else f"{name}: no files match")
         found |= dict.fromkeys(hits)
     return list(found)
 

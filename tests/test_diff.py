@@ -428,14 +428,14 @@ def test_text_of_a_change(change: Change, expected: str | None) -> None:
 
 
 def test_diff_takes_a_fraction_of_two_readings() -> None:
-    """On equal models of 20,000 operators in different memory; medians of one run."""
+    """On equal models of 20,000 operators in different memory; the best CPU times of one run, so that a busy machine does not decide."""
     data = tk.serialize(many_operators(20_000))
     read, compare = [], []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         pair = tk.parse(data), tk.parse(bytes(bytearray(data)))
-        middle = time.perf_counter()
+        middle = time.process_time()
         assert tk.diff(*pair) == []
         read.append(middle - start)
-        compare.append(time.perf_counter() - middle)
-    assert sorted(compare)[2] < sorted(read)[2]
+        compare.append(time.process_time() - middle)
+    assert min(compare) < min(read)

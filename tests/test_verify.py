@@ -660,14 +660,14 @@ def test_most_real_models_have_no_problem_at_all(models: Path) -> None:
 
 
 def test_verify_is_a_fraction_of_reading() -> None:
-    """On a model of 20,000 operators; both in this run, medians."""
+    """On a model of 20,000 operators; the best CPU times of one run."""
     data = tk.serialize(many_operators(20_000))
     read, check = [], []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         model = tk.parse(data)
-        middle = time.perf_counter()
+        middle = time.process_time()
         assert tk.verify(model) == []
         read.append(middle - start)
-        check.append(time.perf_counter() - middle)
-    assert sorted(check)[2] < 1.5 * sorted(read)[2]
+        check.append(time.process_time() - middle)
+    assert min(check) < 1.5 * min(read)

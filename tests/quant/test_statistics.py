@@ -83,6 +83,12 @@ def test_numbers(monkeypatch: pytest.MonkeyPatch, block: int, type_: str) -> Non
     assert found.counts.tolist() == np.histogram(values, module.BINS)[0].tolist()
 
 
+def test_signalling_nans_are_counted_without_a_word() -> None:
+    tensor = tk.Tensor(name="t", shape=[2], type="FLOAT32", buffer=tk.Buffer(data=np.uint32([0x7F800001, 0x3F800000]).tobytes()))
+    found = statistics(tensor)
+    assert isinstance(found, NumberStatistics) and found.not_finite == 1
+
+
 def test_numbers_that_are_none() -> None:
     _, tensor = constant(np.array([np.nan, 1, -np.inf, 3, 0], np.float32), "FLOAT32")
     found = statistics(tensor)

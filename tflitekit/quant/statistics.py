@@ -236,7 +236,9 @@ def _numbers(type_: TensorType, raw: npt.NDArray[np.uint8], size: int) -> Number
 
 def _number_blocks(type_: TensorType, raw: npt.NDArray[np.uint8], size: int) -> Iterator[npt.NDArray[np.float64]]:
     for start in range(0, size, BLOCK):
-        yield _decoded(type_, raw, start, min(BLOCK, size - start)).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            block = _decoded(type_, raw, start, min(BLOCK, size - start)).astype(np.float64)
+        yield block
 
 
 def _histogram(values: npt.NDArray[np.float64], low: float, high: float, bins: int) -> Counts:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -464,13 +464,15 @@ class OperatorCode(Table):
 class Deferred:
     """Constant data that is computed whenever it is read: `length` bytes. What is large is so kept out of memory until it is written.
 
-    It has a length and answers to indices and `bytes`; `view` computes all of it.
+    It has a length and answers to indices and `bytes`; `view` computes all of it, `parts` one piece after the other, where it was given how.
     """
 
-    __slots__ = ("_compute", "_length")
+    __slots__ = ("_compute", "_length", "_parts")
 
-    def __init__(self, length: int, compute: Callable[[], npt.NDArray[np.uint8]]) -> None:
-        self._length, self._compute = length, compute
+    def __init__(
+        self, length: int, compute: Callable[[], npt.NDArray[np.uint8]], parts: Callable[[], Iterable[npt.NDArray[np.uint8]]] | None = None
+    ) -> None:
+        self._length, self._compute, self._parts = length, compute, parts
 
     def __len__(self) -> int:
         return self._length
@@ -478,9 +480,24 @@ class Deferred:
     def view(self) -> memoryview:
         """The bytes; EditError if they are not as many as was said."""
         view = _as_bytes(self._compute(), "Buffer.data")
-        if len(view) != self._length:
-            raise EditError(f"Buffer.data: {self._length} bytes were announced, {len(view)} computed")
+        self._check(len(view))
         return view
+
+    def parts(self) -> Iterator[memoryview]:
+        """The bytes in consecutive pieces, each of which holds until the next is asked for; EditError as for `view`."""
+        if self._parts is None:
+            yield self.view()
+            return
+        total = 0
+        for part in self._parts():
+            view = _as_bytes(part, "Buffer.data")
+            total += len(view)
+            yield view
+        self._check(total)
+
+    def _check(self, computed: int) -> None:
+        if computed != self._length:
+            raise EditError(f"Buffer.data: {self._length} bytes were announced, {computed} computed")
 
     def __bytes__(self) -> bytes:
         return bytes(self.view())
@@ -492,6 +509,11 @@ class Deferred:
 def view_of(data: bytes | bytearray | memoryview | Deferred) -> memoryview:
     """The bytes themselves, computed if they are deferred."""
     return data.view() if isinstance(data, Deferred) else memoryview(data)
+
+
+def parts_of(data: bytes | bytearray | memoryview | Deferred) -> Iterator[memoryview]:
+    """The bytes in consecutive pieces; those that are deferred are computed one after the other."""
+    return data.parts() if isinstance(data, Deferred) else iter((memoryview(data),))
 
 
 class Buffer(Table):

@@ -248,8 +248,14 @@ def weights_to_int8(size: int, folder: Path, targets: tuple[float, float], repea
         pair = zip(tk.read(ours).tensors(), tk.read(theirs).tensors(), strict=True)
         assert all(a.buffer.data == b.buffer.data for a, b in pair if a.is_constant)  # type: ignore[union-attr]
 
+    def both_are_new() -> None:
+        """Neither replaces a file, which would make the file system start to write the data out."""
+        if ours.exists() and theirs.exists():
+            ours.unlink()
+            theirs.unlink()
+
     with patch("os.fsync"):
-        timing = interleave({"tflitekit": mine, QUANTIZER: other}, repeats, check=same)
+        timing = interleave({"tflitekit": mine, QUANTIZER: other}, repeats, check=same, before=both_are_new)
     grown = anonymous_memory(_OURS.format(source=str(source), target=str(ours)))
     work = f"{_QUIET}\n{_THEIRS.format(source=str(source), target=str(theirs))}\nsys.stdout = out"
     taken = anonymous_memory(work, "from litert_quantizer import quantizer, recipe")

@@ -20,6 +20,7 @@ from tflitekit.passes import RequantizeWeights
 from tflitekit.passes.options import parse_spec
 from tflitekit.passes.weights import encode, engine
 from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
+from tflitekit.quant.grid import Grid
 from tflitekit.quant.rules import LITERT
 
 
@@ -390,20 +391,23 @@ def test_versions_suit_the_new_types(options: dict[str, Any], version: int) -> N
 
 def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The same bytes and the same figures as when everything is computed at once."""
-    model = dense(units=64, depth=1024)
-    for options in ({"to": "int8"}, {"to": "int4", "granularity": "blockwise-32"}, {"to": "float16"}, {"to": "int8", "granularity": "per-tensor"}):
+    packed = ({"to": "int4"}, {"to": "int4", "granularity": "blockwise-32"}, {"to": "int2"}, {"to": "float16"}, {"to": "int8"})
+    for options in (*packed, {"to": "int8", "granularity": "per-tensor"}):
+        model = dense(units=64, depth=1023 if options == {"to": "int4"} else 1024)
         at_once = tk.run(model, RequantizeWeights(**options))
         with monkeypatch.context() as patch:
             patch.setattr(engine, "KEPT", 0)
             patch.setattr(encode, "_PART", 5000)
             later = tk.run(model, RequantizeWeights(**options))
+            patch.setattr(Grid.blocks, "__defaults__", (3100,))  # pieces of 3 rows
+            tk.write(later.model, tmp_path / "pieces.tflite", overwrite=True)
         assert isinstance(weights(later.model).buffer.data, Deferred)
         assert tk.serialize(later.model) == tk.serialize(at_once.model)
         for mine, other in zip(later.notes, at_once.notes, strict=True):
             keys = ("max_error", "rms", "sqnr", "clipped", "levels")
             assert [mine.data.get(k) for k in keys] == pytest.approx([other.data.get(k) for k in keys])
         tk.write(later.model, tmp_path / "out.tflite", overwrite=True)
-        assert (tmp_path / "out.tflite").read_bytes() == tk.serialize(at_once.model)
+        assert (tmp_path / "out.tflite").read_bytes() == (tmp_path / "pieces.tflite").read_bytes() == tk.serialize(at_once.model)
         assert tk.diff(tk.read(tmp_path / "out.tflite"), at_once.model) == []
 
 

@@ -47,7 +47,8 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, grids.Grid, np.ndarray, int]:
 def small_blocks(size: int) -> pytest.MonkeyPatch:
     """Walk in blocks of `size` elements."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(grids.Grid.blocks, "__defaults__", (size,))
+    for walk in (grids.Grid.blocks, grids.Grid.in_order):
+        patch.setattr(walk, "__defaults__", (size,))
     return patch
 
 
@@ -122,10 +123,12 @@ def test_quantize_and_back(case: tuple[np.ndarray, grids.Grid, np.ndarray, int],
     patch = small_blocks(size)
     try:
         found = kernels.quantize(values.reshape(-1), grid, Parameters(scale, zero_point), Codes(low, high, kind[1], mode))
+        pieces = [part.copy() for part in kernels.quantized(values.reshape(-1), grid, Parameters(scale, zero_point), Codes(low, high, kind[1], mode))]
         back = kernels.dequantize(found, grid, Parameters(scale, zero_point))
     finally:
         patch.undo()
     assert found.dtype == kind[1]
+    assert b"".join(part.tobytes() for part in pieces) == found.tobytes()
     assert np.array_equal(found, plain_quantize(values, scale[channel], zero_point[channel], low, high, mode))
     assert np.array_equal(back, (found.astype(np.float32) - zero_point[channel].astype(np.float32)) * scale[channel])
 

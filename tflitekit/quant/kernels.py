@@ -9,6 +9,7 @@ Arrays are flat and contiguous; a `Grid` says which scale is whose. Infinities a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,25 +103,54 @@ def quantize(
     Without `clip` it is the caller who knows that no value is beyond the outermost codes by half a step.
     """
     result = np.empty(grid.size, codes.dtype) if out is None else out
-    shifted = bool(np.any(parameters.zero_point))
-    scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
-    scratch = Scratch()
+    encoder = _Encoder(parameters, codes, clip)
     for block in grid.blocks():
-        scaled = scratch.array(0, block)
-        np.divide(values[block.start : block.stop].reshape(block.shape), scales.over(block), out=scaled.reshape(block.shape))
-        if codes.rounding is Rounding.HALF_EVEN:
-            if shifted:
-                np.add(scaled.reshape(block.shape), zero_points.over(block), out=scaled.reshape(block.shape))
+        np.copyto(result[block.start : block.stop], encoder.whole(values, block), casting="unsafe")
+    return result
+
+
+def quantized(values: Floats, grid: Grid, parameters: Parameters, codes: Codes, *, clip: bool = True) -> Iterator[npt.NDArray[Any]]:
+    """What `quantize` makes, in consecutive pieces that end where rows do, or after a multiple of 4 elements.
+
+    They are in the same memory, so that it stays in the cache: each holds until the next is asked for.
+    """
+    if not grid.in_order():
+        yield quantize(values, grid, parameters, codes, clip=clip)
+        return
+    encoder, made = _Encoder(parameters, codes, clip), np.empty(0, codes.dtype)
+    for block in grid.blocks():
+        length = block.stop - block.start
+        if len(made) < length:
+            made = np.empty(length, codes.dtype)
+        np.copyto(made[:length], encoder.whole(values, block), casting="unsafe")
+        yield made[:length]
+
+
+class _Encoder:
+    """Values of a block -> whole numbers in float32, in working memory of its own."""
+
+    def __init__(self, parameters: Parameters, codes: Codes, clip: bool) -> None:
+        self.codes, self.clip, self.scratch = codes, clip, Scratch()
+        self.shifted = bool(np.any(parameters.zero_point))
+        self.scales, self.zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
+
+    def whole(self, values: Floats, block: Block) -> Floats:
+        """The codes of a block, before the cast; valid until the next block."""
+        scaled = self.scratch.array(0, block)
+        rows = scaled.reshape(block.shape)
+        np.divide(values[block.start : block.stop].reshape(block.shape), self.scales.over(block), out=rows)
+        if self.codes.rounding is Rounding.HALF_EVEN:
+            if self.shifted:
+                np.add(rows, self.zero_points.over(block), out=rows)
             np.rint(scaled, out=scaled)
         else:
-            round_half_away(scaled, scratch.array(1, block))
-            if shifted:
+            round_half_away(scaled, self.scratch.array(1, block))
+            if self.shifted:
                 np.trunc(scaled, out=scaled)
-                np.add(scaled.reshape(block.shape), zero_points.over(block), out=scaled.reshape(block.shape))
-        if clip:
-            np.clip(scaled, codes.low, codes.high, out=scaled)
-        np.copyto(result[block.start : block.stop], scaled, casting="unsafe")
-    return result
+                np.add(rows, self.zero_points.over(block), out=rows)
+        if self.clip:
+            np.clip(scaled, self.codes.low, self.codes.high, out=scaled)
+        return scaled
 
 
 def dequantize(codes: npt.NDArray[Any], grid: Grid, parameters: Parameters) -> Floats:

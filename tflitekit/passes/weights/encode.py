@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,7 +189,12 @@ def _finished(
         cost = _measured(source, made, target, found, codes, report) if measured else None
         return _encoding(choice, _bytes(made, choice), found, axis, target, cost, keep)
     cost = _measured(source, None, target, found, codes, report, keep) if measured else None
-    return _encoding(choice, Deferred(size, lambda: _bytes(make(), choice)), found, axis, target, cost, keep)
+
+    def parts() -> Iterator[npt.NDArray[np.uint8]]:
+        return (_bytes(part, choice) for part in kernels.quantized(source.real(), target, found, codes, clip=clip))
+
+    whole = keep or (BITS[choice.type] < 8 and target.inner % 4)  # bytes that hold codes of two pieces
+    return _encoding(choice, Deferred(size, lambda: _bytes(make(), choice), None if whole else parts), found, axis, target, cost, keep)
 
 
 def _measured(

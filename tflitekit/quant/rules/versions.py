@@ -94,11 +94,11 @@ def _per_channel(name: str, *, several: bool) -> Callable[[Operator], bool]:
     """As many scales as the quantized dimension is long; `several` asks for more than one besides."""
 
     def found(operator: Operator) -> bool:
-        tensor, count = operand(operator, name), len(_scales(operator, name))
-        if tensor is None or tensor.quantization is None or count == 0:
+        tensor = operand(operator, name)
+        if tensor is None or tensor.quantization is None:
             return False
-        axis, shape = tensor.quantization.quantized_dimension, tensor.shape
-        return 0 <= axis < len(shape) and count == shape[axis] and (count > 1 or not several)
+        axis, shape, count = tensor.quantization.quantized_dimension, tensor.shape, len(tensor.quantization.scale)
+        return 0 <= axis < len(shape) and count > 0 and count == shape[axis] and (count > 1 or not several)
 
     return found
 

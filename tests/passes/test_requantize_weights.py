@@ -391,9 +391,10 @@ def test_versions_suit_the_new_types(options: dict[str, Any], version: int) -> N
 
 def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The same bytes and the same figures as when everything is computed at once."""
-    packed = ({"to": "int4"}, {"to": "int4", "granularity": "blockwise-32"}, {"to": "int2"}, {"to": "float16"}, {"to": "int8"})
-    for options in (*packed, {"to": "int8", "granularity": "per-tensor"}):
-        model = dense(units=64, depth=1023 if options == {"to": "int4"} else 1024)
+    odd = {"to": "int4", "granularity": "per-channel"}
+    blocks, whole = {"to": "int4", "granularity": "blockwise-32"}, {"to": "int8", "granularity": "per-tensor"}
+    for options in (odd, blocks, whole, {"to": "int2"}, {"to": "float16"}, {"to": "int8"}):
+        model = dense(units=64, depth=1023 if options is odd else 1024)
         at_once = tk.run(model, RequantizeWeights(**options))
         with monkeypatch.context() as patch:
             patch.setattr(engine, "KEPT", 0)

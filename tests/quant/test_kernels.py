@@ -133,6 +133,20 @@ def test_quantize_and_back(case: tuple[np.ndarray, grids.Grid, np.ndarray, int],
     assert np.array_equal(back, (found.astype(np.float32) - zero_point[channel].astype(np.float32)) * scale[channel])
 
 
+@pytest.mark.parametrize("shape", [(4, 24), (4, 12, 2), (1, 24), (90, 5), (3, 2, 64)])
+def test_pieces_of_codes_come_in_the_order_of_the_array(shape: tuple[int, ...]) -> None:
+    """Also where the blocks of a walk do not: rows with a scale for each of many elements."""
+    values, grid = np.random.default_rng(0).standard_normal(shape).astype(np.float32).reshape(-1), grids.per_channel(shape, 1)
+    parameters, codes = ranges.choose(values, grid, Codes(-127, 127)), Codes(-127, 127)
+    patch = small_blocks(16)
+    try:
+        pieces = [part.tolist() for part in kernels.quantized(values, grid, parameters, codes)]
+        assert grid.in_order() == (len(pieces) > 1)
+    finally:
+        patch.undo()
+    assert [code for part in pieces for code in part] == kernels.quantize(values, grid, parameters, codes).tolist()
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(-300, 300, width=32), max_size=40), MODES)
 def test_rounding_is_exact_next_to_halves(values: list[float], mode: Rounding) -> None:

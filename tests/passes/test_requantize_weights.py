@@ -394,7 +394,7 @@ def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.Mo
     odd = {"to": "int4", "granularity": "per-channel"}
     blocks, whole = {"to": "int4", "granularity": "blockwise-32"}, {"to": "int8", "granularity": "per-tensor"}
     for options in (odd, blocks, whole, {"to": "int2"}, {"to": "float16"}, {"to": "int8"}):
-        model = dense(units=64, depth=1023 if options is odd else 1024)
+        model = dense(units=320, depth=1023 if options is odd else 1024)  # files join data below 64 KB
         at_once = tk.run(model, RequantizeWeights(**options))
         with monkeypatch.context() as patch:
             patch.setattr(engine, "KEPT", 0)

@@ -511,11 +511,6 @@ def view_of(data: bytes | bytearray | memoryview | Deferred) -> memoryview:
     return data.view() if isinstance(data, Deferred) else memoryview(data)
 
 
-def parts_of(data: bytes | bytearray | memoryview | Deferred) -> Iterator[memoryview]:
-    """The bytes in consecutive pieces; those that are deferred are computed one after the other."""
-    return data.parts() if isinstance(data, Deferred) else iter((memoryview(data),))
-
-
 class Buffer(Table):
     """Constant data. `data` is None (absent) or bytes-like; read from a file, it is a read-only view of the mapped file.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import EditError
 
-# Elements of a block: 1 MB of floats. Half of it, which leaves room for scratch arrays in a cache of 1 MB, made every kernel slower by a tenth.
+# Elements of a block: 1 MB of floats. Half of it, which leaves room for scratch arrays in a cache of 1 MB, made most kernels about a tenth slower.
 BLOCK = 1 << 18
 # From this many elements in a row on, one scale a row is cheap to broadcast; shorter rows get their scales written out side by side.
 _ROW = 8

@@ -12,7 +12,11 @@ The keys are those of `--json` of the command of the same name. Files that canno
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .passes.base import Pass, Progress
 
 Facts = dict[str, Any]
 
@@ -50,3 +54,36 @@ def audit_file(path: str, runtime: str | None = None, require: str | None = None
     required = parse_requirement(require) if require is not None else None
     model = read(path)
     return audit_facts(model, audit(model, runtime=chosen, weights=weights), chosen, required)
+
+
+def rewrite_file(
+    path: str,
+    passes: Sequence[Pass | str],
+    output: str | None = None,
+    *,
+    overwrite: bool = False,
+    backup: bool = False,
+    in_place: bool = False,
+    check: Callable[[str, Any], Facts] | None = None,
+    progress: Progress | None = None,
+) -> Facts:
+    """What the rewriting commands say with --json of a file, on which they run passes (objects, or texts as `apply -p` takes them).
+
+    The result goes to `output`, or with `in_place` to the file itself; without either nothing is written, nor where all that was asked for was
+    refused. `overwrite` and `backup` are as of `tflitekit.write`. `check` is given the path and the model before it is written, and raises if it is
+    not to be. Besides the errors of `read` and `write`, RefusedError and EditError where the passes cannot do what they are asked for.
+    """
+    from .flat.codec import encode, read, write
+    from .passes.base import run
+    from .passes.options import parse_spec
+    from .reports.copied import output_facts
+    from .reports.rewritten import rewritten_facts
+
+    model = read(path)
+    result = run(model, *(parse_spec(one) if isinstance(one, str) else one for one in passes), progress=progress)
+    facts = rewritten_facts(model, result)
+    facts["check"] = None if check is None or facts["refused"] else check(path, result.model)
+    target = path if in_place else output
+    if target is None or facts["refused"] or not any(step.of.writes for step in result.steps):
+        return facts | output_facts(None, encode(result.model))
+    return facts | output_facts(target, write(result.model, target, overwrite=overwrite, in_place=in_place, backup=backup))

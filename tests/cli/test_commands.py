@@ -193,7 +193,7 @@ def test_the_main_help_has_every_command_once_under_a_heading(capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("command", "usage"),
-    [("copy", "(-o OUT | --in-place) IN [options]"), ("apply", "-p PASS MODEL [options]"), ("audit", "MODEL [MODEL ...] [options]")],
+    [("copy", "(-o OUT | --in-place) IN [options]"), ("apply", "-p PASS MODEL [MODEL ...] [options]"), ("audit", "MODEL [MODEL ...] [options]")],
 )
 def test_the_usage_names_what_has_to_be_given(command: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, command, "--help")[1].splitlines()[0] == f"usage: tflitekit {command} {usage}"

@@ -25,7 +25,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["set-input-stats", "--help"], ["apply", "--help"],
+        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["requantize-weights", "--help"], ["set-input-stats", "--help"], ["apply", "--help"],
         ["completion", "bash"], ["copy", "--help"], ["compare", "--help"], ["observe", "--help"], ["sumary"], ["diff", "x"], [],
     ],
 )  # fmt: skip

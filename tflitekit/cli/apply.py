@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_model
+from .many import add_models
 from .rewrite import add_rewriting, rewrite
 
 
@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from ..passes.registry import ENTRIES
 
-    add_model(parser)
+    add_models(parser)
     parser.add_argument(
         "-p", "--pass", dest="passes", metavar="PASS", action="append", required=True,
         help="a pass with its options, such as 'set-io-dtype{inputs=int8}'; may be given several times, and they run in that order. Passes: "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .common import add_json, blocks, write_pictures, write_text
-from .many import add_models, run_many, single
+from .many import add_jobs, add_models, run_many, single
 from .patience import stop_showing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ STDOUT = "-"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_models(parser)
+    add_jobs(parser)
     parser.add_argument("--runtime", choices=RUNTIMES, help="give severities for this runtime; without it, the worst of all")
     parser.add_argument(
         "--require", metavar="SCHEME[,io=TYPE]...",
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path = single(arguments)
     if path is not None:
-        models, lost = [audit_file(path, **options)], False
+        models, lost = [audit_file(path, **options)], set[int]()
         _put(audits_facts(models, [], arguments.runtime), arguments, one=True)
     else:
         def show(found: list[dict[str, Any]], unreadable: list[dict[str, Any]]) -> None:

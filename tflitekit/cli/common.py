@@ -36,28 +36,30 @@ def add_subgraph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subgraph", type=int, metavar="N", help="only those of subgraph N")
 
 
-def add_output(parser: argparse.ArgumentParser, label: str | None = None) -> argparse._ArgumentGroup:
+def add_output(parser: argparse.ArgumentParser, label: str | None = None, *, many: bool = False) -> argparse._ArgumentGroup:
     """The options of a command that writes a model: where to, and what becomes of a file that is there. Returns the group, for more of that kind.
 
     `label` stands in the default name of the output, `MODEL.label.tflite`; without it the user has to say where to write.
+    `many` is for commands that take several files, whose results go to a folder.
     """
     group = parser.add_argument_group("output")
     where = group.add_mutually_exclusive_group(required=label is None)
     default = f" (default: MODEL.{label}.tflite beside the input)" if label else ""
-    where.add_argument("-o", "--output", metavar="OUT", help=f"the file to write{default}")
+    folder = "; of several files, the folder for the results, by the names that they have below the folders given" if many else ""
+    where.add_argument("-o", "--output", metavar="OUT", help=f"the file to write{default}{folder}")
     where.add_argument("--in-place", action="store_true", help="write to the input itself; see also: tflitekit recover --help")
     group.add_argument("--force", action="store_true", help="replace OUT if it exists")
     group.add_argument("--backup", action="store_true", help="keep the file that is replaced, with .bak added to its name")
     return group
 
 
-def write_output(model: Model, arguments: argparse.Namespace, label: str = "", **options: bool) -> tuple[Path, Output]:
+def write_output(model: Model, arguments: argparse.Namespace, **options: bool) -> tuple[Path, Output]:
     """Write a model as the options of `add_output` say, with further options of `tflitekit.write`; returns where to, and how."""
     from pathlib import Path
 
     from ..flat.codec import write
 
-    path = Path(arguments.output) if arguments.output else Path(arguments.model) if arguments.in_place else default_output(arguments.model, label)
+    path = Path(arguments.output or arguments.model)
     return path, write(model, path, overwrite=arguments.force, in_place=arguments.in_place, backup=arguments.backup, **options)
 
 

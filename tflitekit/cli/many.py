@@ -6,7 +6,7 @@ import argparse
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,11 +27,16 @@ class Result(NamedTuple):
     path: str
     facts: Facts | None
     message: str = ""
+    exit_code: int = 3
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """The argument for one or more model files, and how many are worked on at once."""
+    """The argument for one or more model files."""
     parser.add_argument("model", metavar="MODEL", nargs="+", help="a .tflite file, a folder of them, or a pattern such as 'models/**/*.tflite'")
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """How many files are worked on at once, and results as lines of JSON."""
     parser.add_argument("--jobs", type=_positive, metavar="N", help="of several files, work on N at once (default: as many as there are processors)")
     parser.add_argument("--jsonl", action="store_true", help="print one line of JSON for each file, as soon as it is done")
 
@@ -53,20 +58,27 @@ def single(arguments: argparse.Namespace) -> str | None:
 
 def expand(names: Sequence[str]) -> list[str]:
     """The files that are meant: those named, those below folders, those that match; each once. InputError where there is nothing."""
+    return list(located(names))
+
+
+def located(names: Sequence[str]) -> dict[str, str]:
+    """The files that are meant, each with the folder that it was found below: the one named, what a pattern starts with, or its own."""
     from ..errors import InputError
 
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for name in names:
+        root = name
         if os.path.isdir(name):
             hits = sorted(glob.glob(os.path.join(glob.escape(name), "**", f"*{SUFFIX}"), recursive=True))
         elif PATTERN & set(name) and not os.path.exists(name):
+            root = os.path.dirname(name[: min(name.find(sign) for sign in PATTERN & set(name))])
             hits = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
         else:
-            hits = [name]
+            root, hits = os.path.dirname(name), [name]
         if not hits:
             raise InputError(f"{name}: the directory has no {SUFFIX} files" if os.path.isdir(name) else f"{name}: no files match")
-        found |= dict.fromkeys(hits)
-    return list(found)
+        found |= {path: found.get(path, root) for path in hits}
+    return found
 
 
 def call(function: Callable[[str], Facts], path: str) -> Result:
@@ -76,32 +88,39 @@ def call(function: Callable[[str], Facts], path: str) -> Result:
     try:
         return Result(path, function(path))
     except TFLiteKitError as error:
-        return Result(path, None, str(error))
+        return Result(path, None, str(error), error.exit_code)
     except (OSError, MemoryError, RecursionError) as error:
         return Result(path, None, f"{path}: {error or type(error).__name__}")
 
 
-def results(paths: Sequence[str], function: Callable[[str], Facts], jobs: int | None) -> Iterator[Result]:
+def results(
+    paths: Sequence[str], function: Callable[..., Facts], jobs: int | None, own: Mapping[str, Facts] | None = None
+) -> Iterator[Result]:
     """The results in the order of the paths. With more than one job the files are spread over processes; those are not started for a few files.
+    `own` has further arguments of the function for single paths.
 
     A process that dies takes the pool with it: then the file at hand is tried again by itself, which shows whether it was the one, and the others
     go on.
     """
     count = min(jobs or os.cpu_count() or 1, len(paths))
     if count < 2 or (jobs is None and len(paths) < 8):
-        yield from (call(function, path) for path in paths)
+        yield from (call(_for(path, function, own), path) for path in paths)
         return
     left = list(paths)
     while left:
-        for result in _pooled(left, function, count):
+        for result in _pooled(left, function, count, own):
             del left[0]
             yield result
         if left:
             path = left.pop(0)
-            yield next(_pooled([path], function, 1), Result(path, None, f"{path}: the process that worked on it died"))
+            yield next(_pooled([path], function, 1, own), Result(path, None, f"{path}: the process that worked on it died"))
 
 
-def _pooled(paths: Sequence[str], function: Callable[[str], Facts], count: int) -> Iterator[Result]:
+def _for(path: str, function: Callable[..., Facts], own: Mapping[str, Facts] | None) -> Callable[[str], Facts]:
+    return partial(function, **own[path]) if own else function
+
+
+def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, own: Mapping[str, Facts] | None) -> Iterator[Result]:
     """The results of a pool of processes, up to the first file that was not done when one of them died."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -112,7 +131,7 @@ def _pooled(paths: Sequence[str], function: Callable[[str], Facts], count: int) 
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
     pool = ProcessPoolExecutor(count, mp_context=context)
     try:
-        for future in [pool.submit(call, function, path) for path in paths]:
+        for future in [pool.submit(call, _for(path, function, own), path) for path in paths]:
             try:
                 result = future.result()
             except BrokenProcessPool:
@@ -123,30 +142,34 @@ def _pooled(paths: Sequence[str], function: Callable[[str], Facts], count: int) 
 
 
 def run_many(
-    arguments: argparse.Namespace, function: Callable[..., Facts], show: Callable[[list[Facts], list[Facts]], None], **options: Any
-) -> tuple[list[Facts], bool]:
-    """Work on all files and show one report of them, or JSON lines; returns the facts, and whether a file could not be read."""
+    arguments: argparse.Namespace, function: Callable[..., Facts], show: Callable[[list[Facts], list[Facts]], None],
+    own: Mapping[str, Facts] | None = None, **options: Any,
+) -> tuple[list[Facts], set[int]]:  # fmt: skip
+    """Work on all files, or on those in `own` (see `results`), and show one report of them, or JSON lines; returns the facts, and the exit codes of
+    the errors that there were."""
     import importlib
 
     from .main import print_error
 
     stop_showing()
     importlib.import_module("tflitekit.flat.codec")  # before processes are forked
-    paths = expand(arguments.model)
+    paths = expand(arguments.model) if own is None else list(own)
     found: list[Facts] = []
     unreadable: list[Facts] = []
-    for result in progress(results(paths, partial(function, **options), arguments.jobs), len(paths)):
+    codes: set[int] = set()
+    for result in progress(results(paths, partial(function, **options), arguments.jobs, own), len(paths)):
         if arguments.jsonl:
             _line(result)
         if result.facts is None:
+            codes.add(result.exit_code)
             unreadable.append({"path": result.path, "message": result.message})
             if not arguments.jsonl:
-                print_error(result.message)
+                print_error(result.message if result.path in result.message else f"{result.path}: {result.message}")
         else:
             found.append(result.facts)
     if not arguments.jsonl:
         show(found, unreadable)
-    return found, bool(unreadable)
+    return found, codes
 
 
 def table_of(arguments: argparse.Namespace, report: Callable[[Facts], Report]) -> Callable[[list[Facts], list[Facts]], None]:

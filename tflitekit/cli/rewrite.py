@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..passes.options import Option, build, options_of
 from ..passes.registry import load
 from .check import add_check, check
-from .common import add_json, add_model, add_output, blocks, progress, put, write_output
+from .common import add_json, add_output, blocks, progress, put
+from .many import add_jobs, add_models, run_many, single, table_of
+from .targets import target, targets
 
 if TYPE_CHECKING:
     from ..passes.base import Pass
 
 REFUSED = 4  # the exit code of RefusedError, which a pass raises where it can do nothing at all
+ORDER = (3, 5, REFUSED, 2)  # of exit codes: what cannot be read or written, what computes something else, what is refused, what cannot be meant
 
 KEYS = (
     "input, output (null with --dry-run), writer, changed_bytes, in_place, backup, passes (each: pass, seconds, notes of kind, path, name, text, "
-    "data), changes (each: path, old, new), problems, findings (gone and new), check (null, or as compare --json)"
+    "data), changes (each: path, old, new), problems, findings (gone and new), refused (all that was asked for), check (null, or as compare --json); "
+    "of several files: models (each of these), unreadable (each: path, message)"
 )
 
 
@@ -32,7 +37,7 @@ class Rewriting:
         """Declare the options of the pass, then those of every rewriting command."""
         cls = load(self.name)
         parser.description = (cls.__doc__ or "").partition("\n")[0]
-        add_model(parser)
+        add_models(parser)
         for option in options_of(cls):
             add_option(parser, option)
         add_rewriting(parser, self.name)
@@ -67,26 +72,38 @@ def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 
 def add_rewriting(parser: argparse.ArgumentParser, label: str) -> None:
     """What every rewriting command takes: where the result goes, and how it is told."""
-    add_output(parser, label).add_argument("--dry-run", action="store_true", help="write nothing; show every change")
+    add_output(parser, label, many=True).add_argument("--dry-run", action="store_true", help="write nothing; show every change")
+    add_jobs(parser)
     add_check(parser)
     add_json(parser, KEYS)
 
 
 def rewrite(arguments: argparse.Namespace, passes: Sequence[Pass], label: str) -> int:
-    """Read the model, run the passes, write what came of it, and print the report; 4, and no file, if all that was asked for was refused."""
-    from ..flat.codec import encode, read
-    from ..passes.base import run
-    from ..reports.copied import output_facts
-    from ..reports.rewritten import rewritten_facts, rewritten_report
+    """Read each model, run the passes, write what came of it, and print the report; 4, and no file, if all that was asked for was refused."""
+    from ..per_file import rewrite_file
 
-    model = read(arguments.model)
+    options = {
+        "overwrite": arguments.force, "backup": arguments.backup, "in_place": arguments.in_place and not arguments.dry_run,
+        "check": partial(check, arguments=arguments) if arguments.check else None,
+    }  # fmt: skip
+    path = single(arguments)
+    if path is None:
+        return _rewrite_many(arguments, passes, options)
+    from ..reports.rewritten import rewritten_report
+
+    output = None if arguments.dry_run else target(arguments, path, label)
     with progress(label) as working:
-        result = run(model, *passes, progress=working)
-    writes = any(one.writes for one in passes)
-    futile = writes and bool(result.refused) and not result.changes
-    checked = check(arguments.model, result.model, arguments) if arguments.check and not futile else None
-    facts = rewritten_facts(model, result) | {"check": checked}
-    dry = arguments.dry_run or futile or not writes
-    facts |= output_facts(*((None, encode(result.model)) if dry else write_output(result.model, arguments, label)))
+        facts = rewrite_file(path, passes, output, progress=working, **options)
     put(facts, arguments, lambda: rewritten_report(facts, changes=arguments.dry_run, blocks=blocks()))
-    return REFUSED if futile else 0
+    return REFUSED if facts["refused"] else 0
+
+
+def _rewrite_many(arguments: argparse.Namespace, passes: Sequence[Pass], options: dict[str, Any]) -> int:
+    """Rewrite several files and print a row for each. The exit code is the first of those in `ORDER` that a file alone would have given."""
+    from ..per_file import rewrite_file
+    from ..reports.rewritten_many import rewritten_many_report
+
+    own = targets(arguments, writes=any(one.writes for one in passes) and not arguments.dry_run)
+    found, codes = run_many(arguments, rewrite_file, table_of(arguments, rewritten_many_report), own, passes=passes, **options)
+    codes |= {REFUSED} if any(facts["refused"] for facts in found) else set()
+    return next((code for code in ORDER if code in codes), 0)

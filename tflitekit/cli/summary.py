@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from .common import add_json, blocks, put
-from .many import add_models, run_many, single, table_of
+from .many import add_jobs, add_models, run_many, single, table_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_models(parser)
+    add_jobs(parser)
     add_json(
         parser,
         "file, version, description, min_runtime_version, subgraphs, signatures, operators, metadata, constants, quantization, container; of several "

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .common import add_json, add_subgraph, blocks, put
-from .many import add_models, run_many, single, table_of
+from .many import add_jobs, add_models, run_many, single, table_of
 
 if TYPE_CHECKING:
     from ..graph import Model
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_models(parser)
+    add_jobs(parser)
     parser.add_argument("--name", metavar="PATTERN", help="only names that contain PATTERN, or match it as a shell pattern")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quantized", action="store_true", help="only quantized tensors")

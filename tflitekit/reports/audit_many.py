@@ -7,6 +7,7 @@ from typing import Any
 from ..audit import CODES, SEVERITIES
 from .audit import counts_text
 from .audit_words import joined
+from .many import names_of, reason
 from .report import Cell, Column, Note, Report, Table
 from .values import Facts, plural
 
@@ -37,15 +38,15 @@ def _models(facts: Facts) -> Table:
         Column("model", priority=5, style="name", least=20), Column("scheme", priority=4), *(Column(s, "right") for s in SEVERITIES),
         Column("types", priority=8, own_line=True), Column("remark", priority=9, own_line=True, optional=True),
     ])  # fmt: skip
-    for model in facts["models"]:
+    for name, model in zip(names_of([model["file"] for model in facts["models"]]), facts["models"], strict=True):
         verdict, required = model["verdict"], model["required"]
         counts = [Cell(str(count), severity) if count else "-" for severity, count in model["counts"].items()]
         remarks = [f"not as required: {'; '.join(required['differences'])}"] if required is not None and not required["met"] else []
         remarks += ["placeholder ranges"] if verdict["placeholder_ranges"] else []
         types = f"{verdict['activation']} activations, {_weights(verdict)} weights, io {_io(verdict)}"
-        table.rows.append([model["file"]["name"], verdict["scheme"], *counts, types, Cell("; ".join(remarks), "warning")])
+        table.rows.append([name, verdict["scheme"], *counts, types, Cell("; ".join(remarks), "warning")])
     for lost in facts["unreadable"]:
-        table.rows.append([lost["path"], Cell("unreadable", "error"), "", "", "", "", Cell(lost["message"], "error")])
+        table.rows.append([lost["path"], Cell("unreadable", "error"), "", "", "", "", Cell(reason(lost), "error")])
     return table
 
 

@@ -16,7 +16,7 @@ def copied_facts(source: str, before: int, output: Path, written: Any) -> Facts:
     return {"input": {"path": source, "name": Path(source).name, "size": before}, **output_facts(output, written)}
 
 
-def output_facts(output: Path | None, written: Any) -> Facts:
+def output_facts(output: str | Path | None, written: Any) -> Facts:
     """How a model was written by `flat.codec.write`, or would be: where `output` is None, nothing was.
 
     output          path, name, size in bytes; null where nothing was written
@@ -26,7 +26,7 @@ def output_facts(output: Path | None, written: Any) -> Facts:
     backup          where the file that was replaced is kept, or null
     """
     return {
-        "output": None if output is None else {"path": str(output), "name": output.name, "size": written.size},
+        "output": None if output is None else {"path": str(output), "name": Path(output).name, "size": written.size},
         "writer": written.writer,
         "changed_bytes": written.changed,
         "in_place": written.in_place,

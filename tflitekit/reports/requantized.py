@@ -38,7 +38,7 @@ def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
     for note in notes:
         data = note["data"]
         where = "" if len(data["runtimes"]) == 3 else ", ".join(data["runtimes"])
-        worst = ", ".join(f"{channel}: {_decibels(db)}" for channel, db, _ in data.get("worst", ()) if db is not None)
+        worst = ", ".join(f"{channel}: {decibels(db)}" for channel, db, _ in data.get("worst", ()) if db is not None)
         table.rows.append([
             f"{data['to']} {data['granularity']} {data['form']}".replace("  ", " "), *_figures(data, blocks),
             str(data["levels"]) if data.get("levels") else "", f"{data['bytes_before']} -> {data['bytes_after']}", note["name"], worst,
@@ -55,7 +55,7 @@ def _figures(data: Facts, blocks: str) -> list[Value]:
         return [Cell("exact", "good"), Cell(blocks[-1] * _BAR, "good"), "0", "0", ""]
     style = "warning" if data["sqnr"] is None or data["sqnr"] < _POOR else ""
     bar = Cell(_bar(data["sqnr"] or 0.0, blocks), style)
-    return [Cell(_decibels(data["sqnr"]), style), bar, short(data["max_error"]), short(data["rms"]), str(data["clipped"]) if data["clipped"] else ""]
+    return [Cell(decibels(data["sqnr"]), style), bar, short(data["max_error"]), short(data["rms"]), str(data["clipped"]) if data["clipped"] else ""]
 
 
 def _bar(decibels: float, blocks: str) -> str:
@@ -65,7 +65,8 @@ def _bar(decibels: float, blocks: str) -> str:
     return blocks[-1] * (filled // steps) + (blocks[filled % steps] if filled % steps else "")
 
 
-def _decibels(value: float | None) -> str:
+def decibels(value: float | None) -> str:
+    """A signal to noise ratio."""
     return "no signal" if value is None else f"{value:.1f} dB"
 
 

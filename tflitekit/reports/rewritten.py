@@ -29,6 +29,7 @@ def rewritten_facts(before: Model, result: PassResult) -> Facts:
     changes         path, old, new, as in `diff`
     problems        what `verify` says of the result: errors and warnings
     findings        gone and new: what `audit` no longer says, or says only now, of errors and warnings (code, severity, path, name, message)
+    refused         whether all that was asked for was refused, so that there is nothing to write
     """
     found = changes_facts(before, result.model, result.changes)
     gone, new = _findings(before, result)
@@ -43,6 +44,7 @@ def rewritten_facts(before: Model, result: PassResult) -> Facts:
             for p in result.problems if p.severity in (ERROR, WARNING)
         ],
         "findings": {"gone": gone, "new": new},
+        "refused": any(step.of.writes for step in result.steps) and bool(result.refused) and not result.changes,
     }  # fmt: skip
 
 

@@ -25,8 +25,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["requantize-weights", "--help"], ["set-input-stats", "--help"], ["apply", "--help"],
-        ["completion", "bash"], ["copy", "--help"], ["compare", "--help"], ["observe", "--help"], ["sumary"], ["diff", "x"], [],
+        ["--help"], ["--version"], ["tensors", "--help"], ["set-quantization", "--help"], ["requantize-weights", "--help"],
+        ["set-input-stats", "--help"], ["apply", "--help"], ["completion", "bash"], ["copy", "--help"], ["compare", "--help"], ["observe", "--help"],
+        ["sumary"], ["diff", "x"], [],
     ],
 )  # fmt: skip
 def test_help_version_and_usage_errors_import_nothing_heavy(arguments: list[str]) -> None:

@@ -277,13 +277,29 @@ def test_deferred_data_is_computed_when_it_is_written_and_not_before(tmp_path: P
     assert tk.serialize(model) == (tmp_path / "out.tflite").read_bytes()
     assert next(t for t in read.tensors() if t.is_constant).numpy().tolist() == list(range(1 << 18))
     assert tensor.numpy()[-1] == (1 << 18) - 1 and bytes(tensor.buffer.data[:4]) == bytes(4)
-    tensor.buffer.data = Deferred(1 << 20, compute, lambda: (compute()[start : start + 4096] for start in range(0, 1 << 20, 4096)))
+
+    def fill(put: Callable[[int, np.ndarray], None]) -> None:
+        for start in reversed(range(0, 1 << 20, 4096)):
+            put(start, compute()[start : start + 4096])
+
+    tensor.buffer.data = Deferred(1 << 20, fill=fill)
     calls.clear()
     tk.write(model, tmp_path / "parts.tflite")
     assert len(calls) == 256 and (tmp_path / "parts.tflite").read_bytes() == (tmp_path / "out.tflite").read_bytes()
-    tensor.buffer.data = Deferred(1 << 20, compute, lambda: (np.zeros(size, np.uint8) for size in (1 << 19, 1 << 18)))
-    with pytest.raises(EditError, match="1048576 bytes were announced, 786432 computed"):
-        tk.write(model, tmp_path / "short.tflite")
+    assert bytes(tensor.buffer.data) == compute().tobytes()
+    half = 1 << 19
+    apart = "do not join"
+    for places, words in ((0,), f"{half} computed"), ((0, half + 1), f"{2 * half + 1} computed"), ((0, half // 2), apart), ((half,), apart):
+
+        def wrong(put: Callable[[int, np.ndarray], None], places: tuple[int, ...] = places) -> None:
+            for place in places:
+                put(place, np.zeros(half, np.uint8))
+
+        tensor.buffer.data = Deferred(1 << 20, fill=wrong)
+        with pytest.raises(EditError, match=f"1048576 bytes were announced, .*{words}"):
+            tk.write(model, tmp_path / "wrong.tflite")
+    with pytest.raises(EditError, match="either compute or fill"):
+        Deferred(1 << 20)
     assert {path.name for path in tmp_path.iterdir()} == {"out.tflite", "parts.tflite"}
     tensor.buffer.data = Deferred(5, compute)
     with pytest.raises(EditError, match="5 bytes were announced, 1048576 computed"):

@@ -29,7 +29,7 @@ LAYERS = {
     "reports": {"errors", "types", "_schema", "_base", "graph", "quant", "audit", "passes", "runtime", "reports"},
 }
 # Modules of the graph layer.
-GRAPH = {"graph", "verify", "diff", "_copy", "_walk", "_placeholders", "_described", "_facts", "_tensor_invariants"}
+GRAPH = {"graph", "verify", "diff", "_copy", "_walk", "_deferred", "_crew", "_placeholders", "_described", "_facts", "_tensor_invariants"}
 # Modules of the schema layer.
 SCHEMA = {"_schema", "_metadata_schema"}
 # The top: may import anything, and is imported by nobody below.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 from . import types
 from ._base import OpaqueUnion, Table, class_of
+from ._deferred import Deferred as Deferred
+from ._deferred import as_bytes
+from ._deferred import view_of as view_of
 from ._schema import (
     OPTIONS,
     BuiltinOperator,
@@ -398,13 +401,13 @@ class Operator(Table):
             opcode=opcode, inputs=inputs, outputs=outputs, builtin_options=builtin_options, custom_options=custom_options,
             mutating_variable_inputs=mutating_variable_inputs, intermediates=intermediates, builtin_options_2=builtin_options_2, **rest,
         )  # fmt: skip
-        self.large_custom_options = None if large_custom_options is None else _as_bytes(large_custom_options, "Operator.large_custom_options")
+        self.large_custom_options = None if large_custom_options is None else as_bytes(large_custom_options, "Operator.large_custom_options")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "large_custom_options":
             super().__setattr__(name, value)
             return
-        object.__setattr__(self, name, None if value is None else _as_bytes(value, "Operator.large_custom_options"))
+        object.__setattr__(self, name, None if value is None else as_bytes(value, "Operator.large_custom_options"))
         if value is None and self.large_custom_options_offset > 1:  # the file must not point at options that are gone
             self.large_custom_options_offset = self.large_custom_options_size = 0
 
@@ -461,56 +464,6 @@ class OperatorCode(Table):
         return types.text(self.custom_code) or "CUSTOM" if self.code == BuiltinOperator.CUSTOM else self.code.name
 
 
-class Deferred:
-    """Constant data that is computed whenever it is read: `length` bytes. What is large is so kept out of memory until it is written.
-
-    It has a length and answers to indices and `bytes`; `view` computes all of it, `parts` one piece after the other, where it was given how.
-    """
-
-    __slots__ = ("_compute", "_length", "_parts")
-
-    def __init__(
-        self, length: int, compute: Callable[[], npt.NDArray[np.uint8]], parts: Callable[[], Iterable[npt.NDArray[np.uint8]]] | None = None
-    ) -> None:
-        self._length, self._compute, self._parts = length, compute, parts
-
-    def __len__(self) -> int:
-        return self._length
-
-    def view(self) -> memoryview:
-        """The bytes; EditError if they are not as many as was said."""
-        view = _as_bytes(self._compute(), "Buffer.data")
-        self._check(len(view))
-        return view
-
-    def parts(self) -> Iterator[memoryview]:
-        """The bytes in consecutive pieces, each of which holds until the next is asked for; EditError as for `view`."""
-        if self._parts is None:
-            yield self.view()
-            return
-        total = 0
-        for part in self._parts():
-            view = _as_bytes(part, "Buffer.data")
-            total += len(view)
-            yield view
-        self._check(total)
-
-    def _check(self, computed: int) -> None:
-        if computed != self._length:
-            raise EditError(f"Buffer.data: {self._length} bytes were announced, {computed} computed")
-
-    def __bytes__(self) -> bytes:
-        return bytes(self.view())
-
-    def __getitem__(self, where: Any) -> Any:
-        return self.view()[where]
-
-
-def view_of(data: bytes | bytearray | memoryview | Deferred) -> memoryview:
-    """The bytes themselves, computed if they are deferred."""
-    return data.view() if isinstance(data, Deferred) else memoryview(data)
-
-
 class Buffer(Table):
     """Constant data. `data` is None (absent) or bytes-like; read from a file, it is a read-only view of the mapped file.
 
@@ -532,7 +485,7 @@ class Buffer(Table):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "data" and value is not None:
-            value = value if isinstance(value, Deferred) else _as_bytes(value, "Buffer.data")
+            value = value if isinstance(value, Deferred) else as_bytes(value, "Buffer.data")
             object.__setattr__(self, "_present", self._present | 1)
             object.__setattr__(self, "data", value)
             return
@@ -541,23 +494,6 @@ class Buffer(Table):
             self.out_of_line = False
         elif name == "out_of_line" and not value:
             self.offset = self.size = 0
-
-
-def _as_bytes(value: Any, where: str) -> memoryview:
-    """A read-only view of bytes, of a memoryview, or of a one-dimensional uint8 array; other arrays are refused, since their bytes are ambiguous."""
-    if isinstance(value, np.ndarray):
-        if value.dtype != np.uint8 or value.ndim != 1:
-            raise EditError(
-                f"{where}: expected bytes or a one-dimensional uint8 array, got {value.ndim}-dimensional {value.dtype}"
-                + ("; use Model.set_data" if where == "Buffer.data" else "")
-            )
-        return np.ascontiguousarray(value).data.toreadonly()
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise EditError(f"{where}: expected bytes, got {type(value).__name__}")
-    view = memoryview(value)
-    if view.ndim != 1 or view.format != "B" or not view.contiguous:
-        raise EditError(f"{where}: expected a contiguous view of bytes")
-    return memoryview(bytes(value)) if isinstance(value, bytearray) else view.toreadonly()
 
 
 class Metadata(Table):

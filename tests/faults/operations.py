@@ -12,7 +12,7 @@ import numpy as np
 import tflitekit as tk
 from tests.flat.test_patch import small
 from tflitekit.flat import inplace
-from tflitekit.graph import Model
+from tflitekit.graph import Deferred, Model
 
 OLD = tk.serialize(small())
 MODEL = "model.tflite"
@@ -45,7 +45,24 @@ def grown() -> bytes:
     return tk.serialize(model)
 
 
-NEW, GROWN = revised(), grown()
+def defer(model: Model) -> None:
+    """Data that is computed when it is written, in pieces that come in another order."""
+    data = np.arange(1 << 17, dtype=np.uint32).view(np.uint8)[: 1 << 17]
+
+    def fill(put: Callable[[int, object], None]) -> None:
+        for start in (1 << 16, 0, 1 << 15):
+            put(start, data[start : start + (1 << 15) + (start == 1 << 16) * (1 << 15)])
+
+    model.metadata[-1].buffer.data = Deferred(len(data), fill=fill)  # type: ignore[union-attr]
+
+
+def deferred() -> bytes:
+    model = tk.parse(OLD)
+    defer(model)
+    return tk.serialize(model)
+
+
+NEW, GROWN, DEFERRED = revised(), grown(), deferred()
 OTHER = tk.serialize(tk.Model(version=3, description="another"))
 
 
@@ -136,6 +153,7 @@ def _identity(model: Model) -> None:
 
 OPERATIONS = {
     "new file": Operation(_write(grow, "out.tflite"), {MODEL: OLD}, {MODEL: OLD, "out.tflite": GROWN}),
+    "computed data": Operation(_write(defer, "out.tflite"), {MODEL: OLD}, {MODEL: OLD, "out.tflite": DEFERRED}),
     "another file": Operation(_write(revise, "out.tflite", overwrite=True), {MODEL: OLD, "out.tflite": OTHER}, {MODEL: OLD, "out.tflite": NEW}),
     "over the input": Operation(_write(grow, MODEL, overwrite=True), {MODEL: OLD}, {MODEL: GROWN}),
     "with backup": Operation(_write(revise, MODEL, overwrite=True, backup=True), {MODEL: OLD}, {MODEL: NEW, f"{MODEL}.bak": OLD}),

@@ -13,6 +13,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import RESOLVERS, convolution
+from tflitekit import _crew
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.errors import EditError
 from tflitekit.graph import Deferred, Model, Tensor
@@ -20,7 +21,7 @@ from tflitekit.passes import RequantizeWeights
 from tflitekit.passes.options import parse_spec
 from tflitekit.passes.weights import encode, engine
 from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
-from tflitekit.quant.grid import Grid
+from tflitekit.quant import kernels
 from tflitekit.quant.rules import LITERT
 
 
@@ -400,7 +401,10 @@ def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.Mo
             patch.setattr(engine, "KEPT", 0)
             patch.setattr(encode, "_PART", 5000)
             later = tk.run(model, RequantizeWeights(**options))
-            patch.setattr(Grid.blocks, "__defaults__", (3100,))  # pieces of 3 rows
+            patch.setattr(kernels, "_PUT", 3100)  # pieces of 3 rows
+            patch.setattr(_crew, "LARGE", 0)
+            patch.setattr(_crew, "_usable", lambda: 3)
+            assert tk.serialize(tk.run(model, RequantizeWeights(**options)).model) == tk.serialize(at_once.model)
             tk.write(later.model, tmp_path / "pieces.tflite", overwrite=True)
         assert isinstance(weights(later.model).buffer.data, Deferred)
         assert tk.serialize(later.model) == tk.serialize(at_once.model)

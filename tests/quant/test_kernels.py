@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tflitekit import _crew
 from tflitekit.errors import EditError
 from tflitekit.quant import grid as grids
 from tflitekit.quant import kernels, loss, ranges
@@ -45,10 +46,12 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, grids.Grid, np.ndarray, int]:
 
 
 def small_blocks(size: int) -> pytest.MonkeyPatch:
-    """Walk in blocks of `size` elements."""
+    """Walk in blocks of `size` elements, and share them among threads, however few they are."""
     patch = pytest.MonkeyPatch()
-    for walk in (grids.Grid.blocks, grids.Grid.in_order):
-        patch.setattr(walk, "__defaults__", (size,))
+    patch.setattr(_crew, "LARGE", 0)
+    patch.setattr(_crew, "_usable", lambda: 3)
+    blocks = grids.Grid.blocks
+    patch.setattr(grids.Grid, "blocks", lambda grid, given=size: blocks(grid, min(size, given)))
     return patch
 
 
@@ -123,28 +126,20 @@ def test_quantize_and_back(case: tuple[np.ndarray, grids.Grid, np.ndarray, int],
     patch = small_blocks(size)
     try:
         found = kernels.quantize(values.reshape(-1), grid, Parameters(scale, zero_point), Codes(low, high, kind[1], mode))
-        pieces = [part.copy() for part in kernels.quantized(values.reshape(-1), grid, Parameters(scale, zero_point), Codes(low, high, kind[1], mode))]
+        pieces: dict[int, bytes] = {}
+
+        def put(at: int, part: np.ndarray) -> None:
+            pieces[at] = part.tobytes()
+
+        kernels.put_codes(put, values.reshape(-1), grid, Parameters(scale, zero_point), Codes(low, high, kind[1], mode))
         back = kernels.dequantize(found, grid, Parameters(scale, zero_point))
     finally:
         patch.undo()
     assert found.dtype == kind[1]
-    assert b"".join(part.tobytes() for part in pieces) == found.tobytes()
+    assert b"".join(pieces[at] for at in sorted(pieces)) == found.tobytes()
+    assert grid.inner % 4 or not any(at % 4 for at in pieces)
     assert np.array_equal(found, plain_quantize(values, scale[channel], zero_point[channel], low, high, mode))
     assert np.array_equal(back, (found.astype(np.float32) - zero_point[channel].astype(np.float32)) * scale[channel])
-
-
-@pytest.mark.parametrize("shape", [(4, 24), (4, 12, 2), (1, 24), (1200, 5), (3, 2, 64)])
-def test_pieces_of_codes_come_in_the_order_of_the_array(shape: tuple[int, ...]) -> None:
-    """Also where the blocks of a walk do not: rows with a scale for each of many elements."""
-    values, grid = np.random.default_rng(0).standard_normal(shape).astype(np.float32).reshape(-1), grids.per_channel(shape, 1)
-    parameters, codes = ranges.choose(values, grid, Codes(-127, 127)), Codes(-127, 127)
-    patch = small_blocks(16)
-    try:
-        pieces = [part.tolist() for part in kernels.quantized(values, grid, parameters, codes)]
-        assert grid.in_order() == (len(pieces) > 1)
-    finally:
-        patch.undo()
-    assert [code for part in pieces for code in part] == kernels.quantize(values, grid, parameters, codes).tolist()
 
 
 @settings(deadline=None)

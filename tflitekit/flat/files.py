@@ -8,14 +8,17 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from .._crew import share
 from ..errors import InputError, OutputError
 from ..graph import Deferred
 from .container import Container
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from ..graph import Model
 
 _SLICE = 1 << 18
+_POSITION = threading.Lock()  # for systems that write at the position of the file only
 OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -314,15 +318,39 @@ def remove(path: Path) -> None:
 
 
 def _write_all(descriptor: int, pieces: Pieces) -> int:
-    """Write everything, in slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`."""
-    total = 0
+    """Write everything to a file that is empty or at its end; what is computed by several threads, and last.
+
+    In slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`.
+    """
+    total, later = 0, list[tuple[int, Deferred]]()
     for piece in pieces:
-        for view in piece.parts() if isinstance(piece, Deferred) else [memoryview(piece)]:
-            at = 0
+        if isinstance(piece, Deferred):
+            later.append((total, piece))
+            os.lseek(descriptor, len(piece), os.SEEK_CUR)
+        else:
+            view, at = memoryview(piece), 0
             while at < len(view):
                 at += os.write(descriptor, view[at : at + _SLICE])
-            total += len(view)
+        total += len(piece)
+
+    def work(pieces: Iterator[tuple[int, Deferred]]) -> None:
+        for base, piece in pieces:
+            piece.put(partial(_put, descriptor, base))
+
+    share(sorted(later, key=lambda one: -len(one[1])), work, sum(len(piece) for _, piece in later))
     return total
+
+
+def _put(descriptor: int, base: int, position: int, part: memoryview) -> None:
+    """Write bytes at a position; several threads may do so."""
+    at = 0
+    while at < len(part):
+        if hasattr(os, "pwrite"):
+            at += os.pwrite(descriptor, part[at:], base + position + at)
+        else:
+            with _POSITION:
+                os.lseek(descriptor, base + position + at, os.SEEK_SET)
+                at += os.write(descriptor, part[at:])
 
 
 def _check_written(descriptor: int, size: int, check: Callable[[memoryview], None]) -> None:

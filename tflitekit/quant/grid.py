@@ -16,10 +16,10 @@ from ..errors import EditError
 BLOCK = 1 << 18
 # From this many elements in a row on, one scale a row is cheap to broadcast; shorter rows get their scales written out side by side.
 _ROW = 8
+# Rows shorter than numpy's buffer go through that buffer where they are combined with one value each, which takes twice as long.
+_BUFFER = 1 << 10
 # Rows written out side by side are repeated up to about this length.
 _PATTERN = 1 << 10
-# numpy reduces shorter rows than this one by one, and faster as segments.
-_SEGMENT = 128
 
 
 class Block(NamedTuple):
@@ -56,7 +56,7 @@ class Grid:
         return self.outer * self.channels * self.inner
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
-        """Blocks of about `size` elements that cover the array; see `in_order`."""
+        """Blocks of about `size` elements that cover the array, each a run of consecutive elements."""
         width = self.channels * self.inner
         if not self.size:
             return
@@ -66,11 +66,6 @@ class Grid:
             yield from self._wide(size)
         else:
             yield from self._tall(size)
-
-    def in_order(self, size: int = BLOCK) -> bool:
-        """Whether the blocks follow one another in the array."""
-        width = self.channels * self.inner
-        return self.outer == 1 or width < size or (self.inner >= _ROW and width >= size // 4)
 
     def _rows(self, size: int) -> Iterator[Block]:
         step = max(1, size // self.inner)
@@ -143,16 +138,22 @@ class Spread:
         return self._pattern
 
 
+    def apply(self, by: np.ufunc, block: Block, values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        """`out` becomes by(value, that of its channel), for the elements of a block."""
+        held = np.setbufsize(_BUFFER)
+        try:
+            by(values.reshape(block.shape), self.over(block), out=out.reshape(block.shape))
+        finally:
+            np.setbufsize(held)
+
+
 def reduced(block: Block, values: npt.NDArray[Any], by: np.ufunc) -> npt.NDArray[Any]:
     """A block's values reduced to one for each of its channels, by np.minimum, np.maximum or np.add."""
     if block.spread:
         columns = by.reduce(values.reshape(block.shape), axis=0)
         runs = by.reduce(columns.reshape(block.tiles, block.channels, block.spread), axis=0)
         return np.asarray(by.reduce(runs, axis=1))
-    width = block.shape[1]
-    if width < _SEGMENT and block.rows > 1:
-        return np.asarray(by.reduceat(values, np.arange(0, len(values), width)))
-    return np.asarray(by.reduce(values.reshape(block.shape), axis=1))
+    return np.asarray(by.reduceat(values, np.arange(0, len(values), block.shape[1])))  # unlike reduce over an axis, several threads at once
 
 
 def squares(block: Block, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

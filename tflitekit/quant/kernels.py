@@ -9,18 +9,22 @@ Arrays are flat and contiguous; a `Grid` says which scale is whose. Infinities a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import _crew as crew
 from ..errors import EditError
 from .affine import Rounding
 from .grid import BLOCK, Block, Grid, Spread, reduced
 
 Floats = npt.NDArray[np.float32]
+# Elements of a block where several threads take turns: with smaller ones they hinder each other more than the cache helps.
+_READ, _PUT = 2 * BLOCK, 4 * BLOCK
 FLOAT16_MAX = np.float32(65504)
 # The bits of -0.0 and of the largest float32 below 0.5. Adding that with the sign of x and cutting the fraction off rounds halves away from 0; adding
 # 0.5 itself would turn 0.49999997 into 1.
@@ -48,19 +52,22 @@ class Codes:
             raise EditError("rounding half-up is what runtimes do between integers; weights are rounded half-away or half-even")
 
 
-class Scratch:
-    """Working arrays for the blocks of one walk, made once."""
+class Scratch(threading.local):
+    """Working arrays for the blocks of a walk, which each thread makes once and keeps: at most a few of the size of a block."""
 
     def __init__(self) -> None:
         self._arrays: dict[int, Floats] = {}
 
     def array(self, number: int, block: Block) -> Floats:
-        """Working array `number`, flat, with the length of the block."""
+        """Working array `number`, flat, with the length of the block; its contents hold until this thread asks for it again."""
         length = block.stop - block.start
         held = self._arrays.get(number)
         if held is None or len(held) < length:
             held = self._arrays[number] = np.empty(length, np.float32)
         return held[:length]
+
+
+SCRATCH = Scratch()
 
 
 def not_finite(values: npt.NDArray[Any]) -> tuple[int, int] | None:
@@ -77,14 +84,19 @@ def not_finite(values: npt.NDArray[Any]) -> tuple[int, int] | None:
 
 def extremes(values: Floats, grid: Grid) -> tuple[Floats, Floats]:
     """The least and the greatest value of each channel; 0 for channels without elements. NaN and infinities come through."""
-    least, most = np.full(grid.channels, np.inf, np.float32), np.full(grid.channels, -np.inf, np.float32)
-    for block in grid.blocks():
-        part, span = values[block.start : block.stop], slice(block.first, block.first + block.channels)
-        np.minimum(least[span], reduced(block, part, np.minimum), out=least[span])
-        np.maximum(most[span], reduced(block, part, np.maximum), out=most[span])
     if not grid.size:
         return np.zeros(grid.channels, np.float32), np.zeros(grid.channels, np.float32)
-    return least, most
+
+    def seen(blocks: Iterator[Block]) -> tuple[Floats, Floats]:
+        least, most = np.full(grid.channels, np.inf, np.float32), np.full(grid.channels, -np.inf, np.float32)
+        for block in blocks:
+            part, span = values[block.start : block.stop], slice(block.first, block.first + block.channels)
+            np.minimum(least[span], reduced(block, part, np.minimum), out=least[span])
+            np.maximum(most[span], reduced(block, part, np.maximum), out=most[span])
+        return least, most
+
+    least, most = zip(*crew.share(grid.blocks(_READ), seen, grid.size), strict=True)
+    return np.minimum.reduce(least), np.maximum.reduce(most)
 
 
 def round_half_away(values: Floats, scratch: Floats) -> None:
@@ -103,51 +115,57 @@ def quantize(
     Without `clip` it is the caller who knows that no value is beyond the outermost codes by half a step.
     """
     result = np.empty(grid.size, codes.dtype) if out is None else out
-    encoder = _Encoder(parameters, codes, clip)
-    for block in grid.blocks():
-        np.copyto(result[block.start : block.stop], encoder.whole(values, block), casting="unsafe")
+
+    def fill(blocks: Iterator[Block]) -> None:
+        encoder = _Encoder(parameters, codes, clip)
+        for block in blocks:
+            np.copyto(result[block.start : block.stop], encoder.whole(values, block), casting="unsafe")
+
+    crew.share(grid.blocks(), fill, grid.size)
     return result
 
 
-def quantized(values: Floats, grid: Grid, parameters: Parameters, codes: Codes, *, clip: bool = True) -> Iterator[npt.NDArray[Any]]:
-    """What `quantize` makes, in consecutive pieces that end where rows do, or after a multiple of 4 elements.
+def put_codes(
+    put: Callable[[int, npt.NDArray[Any]], None], values: Floats, grid: Grid, parameters: Parameters, codes: Codes, *, clip: bool = True
+) -> None:
+    """What `quantize` makes, block by block: `put` gets the position of the first code and the codes, from several threads and in any order.
 
-    They are in the same memory, so that it stays in the cache: each holds until the next is asked for.
+    The memory is used again, so that it stays in the cache. Positions are multiples of 4 where `grid.inner` is one.
     """
-    if not grid.in_order():
-        yield quantize(values, grid, parameters, codes, clip=clip)
-        return
-    encoder, made = _Encoder(parameters, codes, clip), np.empty(0, codes.dtype)
-    for block in grid.blocks():
-        length = block.stop - block.start
-        if len(made) < length:
-            made = np.empty(length, codes.dtype)
-        np.copyto(made[:length], encoder.whole(values, block), casting="unsafe")
-        yield made[:length]
+
+    def work(blocks: Iterator[Block]) -> None:
+        encoder, made = _Encoder(parameters, codes, clip), np.empty(0, codes.dtype)
+        for block in blocks:
+            length = block.stop - block.start
+            if len(made) < length:
+                made = np.empty(length, codes.dtype)
+            np.copyto(made[:length], encoder.whole(values, block), casting="unsafe")
+            put(block.start, made[:length])
+
+    crew.share(grid.blocks(_PUT), work, grid.size)
 
 
 class _Encoder:
     """Values of a block -> whole numbers in float32, in working memory of its own."""
 
     def __init__(self, parameters: Parameters, codes: Codes, clip: bool) -> None:
-        self.codes, self.clip, self.scratch = codes, clip, Scratch()
+        self.codes, self.clip = codes, clip
         self.shifted = bool(np.any(parameters.zero_point))
         self.scales, self.zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
 
     def whole(self, values: Floats, block: Block) -> Floats:
         """The codes of a block, before the cast; valid until the next block."""
-        scaled = self.scratch.array(0, block)
-        rows = scaled.reshape(block.shape)
-        np.divide(values[block.start : block.stop].reshape(block.shape), self.scales.over(block), out=rows)
+        scaled = SCRATCH.array(0, block)
+        self.scales.apply(np.divide, block, values[block.start : block.stop], scaled)
         if self.codes.rounding is Rounding.HALF_EVEN:
             if self.shifted:
-                np.add(rows, self.zero_points.over(block), out=rows)
+                self.zero_points.apply(np.add, block, scaled, scaled)
             np.rint(scaled, out=scaled)
         else:
-            round_half_away(scaled, self.scratch.array(1, block))
+            round_half_away(scaled, SCRATCH.array(1, block))
             if self.shifted:
                 np.trunc(scaled, out=scaled)
-                np.add(rows, self.zero_points.over(block), out=rows)
+                self.zero_points.apply(np.add, block, scaled, scaled)
         if self.clip:
             np.clip(scaled, self.codes.low, self.codes.high, out=scaled)
         return scaled
@@ -157,13 +175,17 @@ def dequantize(codes: npt.NDArray[Any], grid: Grid, parameters: Parameters) -> F
     """The real values of codes of at most 16 bits: scale * (q - zero_point), rounded to float32 once."""
     result = np.empty(grid.size, np.float32)
     shifted = bool(np.any(parameters.zero_point))
-    scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
-    for block in grid.blocks():
-        real = result[block.start : block.stop].reshape(block.shape)
-        np.copyto(real, codes[block.start : block.stop].reshape(block.shape))
-        if shifted:
-            np.subtract(real, zero_points.over(block), out=real)
-        np.multiply(real, scales.over(block), out=real)
+
+    def fill(blocks: Iterator[Block]) -> None:
+        scales, zero_points = Spread(parameters.scale), Spread(parameters.zero_point.astype(np.float32))
+        for block in blocks:
+            real = result[block.start : block.stop]
+            np.copyto(real, codes[block.start : block.stop])
+            if shifted:
+                zero_points.apply(np.subtract, block, real, real)
+            scales.apply(np.multiply, block, real, real)
+
+    crew.share(grid.blocks(), fill, grid.size)
     return result
 
 

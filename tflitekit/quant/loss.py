@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .grid import Grid, Spread, reduced, squares
-from .kernels import Floats, Scratch
+from .kernels import SCRATCH, Floats
 
 # An error above half a scale, and above what rounding in float32 explains, means that the code was clipped.
 _HALF = np.float32(0.5 + 2.0**-12)
@@ -67,10 +67,9 @@ def measure(before: Floats, after: Floats, channels: Grid, scale: Floats | None 
     """Compare values with what they became. `channels` are those to report; `scale` and `scales` those of the new codes, to count clipped ones."""
     signal, noise = np.zeros(channels.channels), np.zeros(channels.channels)
     largest = np.zeros(channels.channels)
-    scratch = Scratch()
     for block in channels.blocks():
         part, span = before[block.start : block.stop], slice(block.first, block.first + block.channels)
-        error = scratch.array(0, block)
+        error = SCRATCH.array(0, block)
         np.subtract(part, after[block.start : block.stop], out=error)
         with np.errstate(over="ignore"):  # values may be as large as float32 has them
             signal[span] += squares(block, part)
@@ -88,9 +87,9 @@ def measure(before: Floats, after: Floats, channels: Grid, scale: Floats | None 
 
 def _clipped(before: Floats, after: Floats, grid: Grid, scale: Floats) -> int:
     limits = Spread(scale * _HALF)
-    scratch, count = Scratch(), 0
+    count = 0
     for block in grid.blocks():
-        error = scratch.array(0, block)
+        error = SCRATCH.array(0, block)
         np.subtract(before[block.start : block.stop], after[block.start : block.stop], out=error)
         np.abs(error, out=error)
         count += int(np.count_nonzero(error.reshape(block.shape) > limits.over(block)))

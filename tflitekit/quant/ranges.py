@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import EditError
 from .affine import Rounding, rounded
 from .grid import Grid, Spread, squares
-from .kernels import Codes, Floats, Parameters, Scratch, extremes, not_finite, quantize
+from .kernels import SCRATCH, Codes, Floats, Parameters, extremes, not_finite, quantize
 
 # litert-quantizer takes no range to be narrower than this; a channel of zeros gets a scale from it everywhere.
 NARROWEST = np.float32(1e-9)
@@ -118,14 +118,13 @@ def _errors(values: Floats, grid: Grid, tried: list[Parameters], codes: Codes) -
     """The sum of squared errors of every channel for each of the parameters."""
     found = np.zeros((len(tried), grid.channels))
     spreads = [(Spread(p.scale), Spread(p.zero_point.astype(np.float32)) if p.zero_point.any() else None) for p in tried]
-    scratch = Scratch()
     for block in grid.blocks():
-        part = values[block.start : block.stop].reshape(block.shape)
-        exact, whole = scratch.array(0, block), scratch.array(1, block)
+        part = values[block.start : block.stop]
+        exact, whole = SCRATCH.array(0, block), SCRATCH.array(1, block)
         for row, (scales, zero_points) in enumerate(spreads):
-            np.divide(part, scales.over(block), out=exact.reshape(block.shape))
+            scales.apply(np.divide, block, part, exact)
             if zero_points is not None:
-                np.add(exact.reshape(block.shape), zero_points.over(block), out=exact.reshape(block.shape))
+                zero_points.apply(np.add, block, exact, exact)
             np.rint(exact, out=whole)
             np.clip(whole, codes.low, codes.high, out=whole)
             np.subtract(exact, whole, out=exact)

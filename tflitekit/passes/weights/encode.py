@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._crew import share
+from ..._deferred import Put
 from ..._schema import BlockwiseQuantization, TensorType
 from ...errors import EditError
 from ...graph import Deferred, Tensor, view_of
@@ -21,10 +23,8 @@ from ...quant.rules import Granularity
 from ...types import BITS, FLOAT_TYPES, INTEGER_RANGES, byte_size, numpy_dtype, pack_codes, unpack_codes
 from .choices import Choice
 
-# Bytes of results that one run keeps; what goes beyond is computed when it is written.
-KEPT = 4 << 20
 # Elements that are compared at once, where channels lie one after the other.
-_PART = 1 << 22
+_PART = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,43 +97,32 @@ class Encoding:
     exact: bool = False
 
 
-@dataclass(eq=False)
-class Room:
-    """How many bytes of results may still be kept."""
-
-    left: int
-
-    def take(self, size: int) -> bool:
-        """Whether a result of so many bytes may be kept; then it counts."""
-        if size > self.left:
-            return False
-        self.left -= size
-        return True
-
-
 def encode(
-    source: Stored, choice: Choice, granularity: Granularity | None, axis: int | None, floor: Floats | None, measured: bool, room: Room
+    source: Stored, choice: Choice, granularity: Granularity | None, axis: int | None, floor: Floats | None, measured: bool, kept: bool
 ) -> Encoding:
-    """The new contents. `floor` is the least scale of each channel. EditError for values that have no code."""
+    """The new contents. `floor` is the least scale of each channel; data that is not `kept` is computed when it is written.
+
+    EditError for values that have no code.
+    """
     report = grids.per_tensor(source.shape) if axis is None or not source.shape else grids.per_channel(source.shape, axis)
     if choice.type in FLOAT_TYPES:
-        return _as_floats(source, choice.type, report, measured, room)
+        return _as_floats(source, choice.type, report, measured, kept)
     assert granularity is not None
     target = _grid(source.shape, granularity, axis, choice.block)
     low, high = INTEGER_RANGES[choice.type]
     codes = Codes(low + (not choice.asymmetric), high, np.int8, Rounding(choice.rounding))
-    kept = _kept(source, target, granularity, axis, codes, choice)
-    if kept is not None and (floor is None or bool((kept.scale >= floor).all())):
-        return _finished(source, choice, codes, target, kept, report, axis, measured, room, keep=True)
+    same = _same(source, target, granularity, axis, codes, choice)
+    if same is not None and (floor is None or bool((same.scale >= floor).all())):
+        return _finished(source, choice, codes, target, same, report, axis, measured, kept, keep=True)
     how: dict[str, Any] = {"method": ranges.Range(choice.range), "symmetric": not choice.asymmetric, "half": granularity == Granularity.BLOCKWISE}
-    if floor is None and room.take(byte_size(choice.type, source.shape) or 0):
+    if floor is None and kept:
         found, made = ranges.fit(source.real(), target, codes, **how)
         cost = _measured(source, made, target, found, codes, report) if measured else None
         return _encoding(choice, _bytes(made, choice), found, axis, target, cost)
     found = ranges.choose(source.real(), target, codes, **how)
     if floor is not None:
         found = Parameters(np.maximum(found.scale, floor), found.zero_point)
-    return _finished(source, choice, codes, target, found, report, axis, measured, room, keep=False)
+    return _finished(source, choice, codes, target, found, report, axis, measured, kept, keep=False)
 
 
 def _bytes(made: npt.NDArray[Any], choice: Choice) -> npt.NDArray[np.uint8]:
@@ -152,7 +141,7 @@ def _grid(shape: tuple[int, ...], granularity: Granularity, axis: int | None, bl
     return grids.per_tensor(shape) if granularity == Granularity.PER_TENSOR or axis is None else grids.per_channel(shape, axis)
 
 
-def _kept(source: Stored, target: Grid, granularity: Granularity, axis: int | None, codes: Codes, choice: Choice) -> Parameters | None:
+def _same(source: Stored, target: Grid, granularity: Granularity, axis: int | None, codes: Codes, choice: Choice) -> Parameters | None:
     """The parameters with which the stored codes can stay as they are, None if they cannot: then nothing is lost."""
     if source.parameters is None or source.type == TensorType.UINT8 or (source.parameters.zero_point.any() and not choice.asymmetric):
         return None
@@ -175,7 +164,7 @@ def _within(raw: npt.NDArray[Any], codes: Codes) -> bool:
 
 
 def _finished(
-    source: Stored, choice: Choice, codes: Codes, target: Grid, found: Parameters, report: Grid, axis: int | None, measured: bool, room: Room,
+    source: Stored, choice: Choice, codes: Codes, target: Grid, found: Parameters, report: Grid, axis: int | None, measured: bool, kept: bool,
     *, keep: bool,
 ) -> Encoding:  # fmt: skip
     clip = ranges.clips(ranges.Range(choice.range), not choice.asymmetric)
@@ -184,17 +173,19 @@ def _finished(
         return np.ascontiguousarray(source.raw()) if keep else kernels.quantize(source.real(), target, found, codes, clip=clip)
 
     size = byte_size(choice.type, source.shape) or 0
-    if room.take(size):
+    if kept:
         made = make()
         cost = _measured(source, made, target, found, codes, report) if measured else None
         return _encoding(choice, _bytes(made, choice), found, axis, target, cost, keep)
     cost = _measured(source, None, target, found, codes, report, keep) if measured else None
 
-    def parts() -> Iterator[npt.NDArray[np.uint8]]:
-        return (_bytes(part, choice) for part in kernels.quantized(source.real(), target, found, codes, clip=clip))
+    def fill(put: Put) -> None:
+        kernels.put_codes(lambda at, part: put(at * bits // 8, _bytes(part, choice)), source.real(), target, found, codes, clip=clip)
 
-    whole = keep or (BITS[choice.type] < 8 and target.inner % 4)  # bytes that hold codes of two pieces
-    return _encoding(choice, Deferred(size, lambda: _bytes(make(), choice), None if whole else parts), found, axis, target, cost, keep)
+    bits = BITS[choice.type]
+    whole = keep or (bits < 8 and target.inner % 4)  # bytes that hold codes of two pieces
+    data = Deferred(size, lambda: _bytes(make(), choice)) if whole else Deferred(size, fill=fill)
+    return _encoding(choice, data, found, axis, target, cost, keep)
 
 
 def _measured(
@@ -212,20 +203,27 @@ def _measured(
 
 
 def _in_parts(real: Floats, target: Grid, found: Parameters, codes: Codes, report: Grid) -> loss.Loss:
-    parts, seen = [], np.zeros(256, bool)
     step = max(1, _PART // report.inner)
     each = report.inner // target.inner  # scales of one reported channel
-    for first in range(0, report.channels, step):
-        channels = min(step, report.channels - first)
-        span = slice(first * report.inner, (first + channels) * report.inner)
-        part = Grid(1, channels * each, target.inner)
-        scales = slice(first * each, (first + channels) * each)
-        own = Parameters(found.scale[scales], found.zero_point[scales])
-        made = kernels.quantize(real[span], part, own, codes)
-        after = kernels.dequantize(made, part, own)
-        parts.append(loss.measure(real[span], after, Grid(1, channels, report.inner), own.scale, part))
-        if int(seen.sum()) < codes.high - codes.low + 1:
-            loss.mark(made, seen)
+    measured: dict[int, loss.Loss] = {}
+
+    def work(starts: Iterator[int]) -> npt.NDArray[np.bool_]:
+        seen = np.zeros(256, bool)
+        for first in starts:
+            channels = min(step, report.channels - first)
+            span = slice(first * report.inner, (first + channels) * report.inner)
+            part = Grid(1, channels * each, target.inner)
+            scales = slice(first * each, (first + channels) * each)
+            own = Parameters(found.scale[scales], found.zero_point[scales])
+            made = kernels.quantize(real[span], part, own, codes)
+            after = kernels.dequantize(made, part, own)
+            measured[first] = loss.measure(real[span], after, Grid(1, channels, report.inner), own.scale, part)
+            if int(seen.sum()) < codes.high - codes.low + 1:
+                loss.mark(made, seen)
+        return seen
+
+    seen = np.logical_or.reduce(share(range(0, report.channels, step), work, report.size))
+    parts = [measured[first] for first in sorted(measured)]
     cost = loss.total(parts)
     cost.levels = int(seen.sum())
     cost.channel_sqnr = np.concatenate([p.channel_sqnr for p in parts])
@@ -233,7 +231,7 @@ def _in_parts(real: Floats, target: Grid, found: Parameters, codes: Codes, repor
     return cost
 
 
-def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool, room: Room) -> Encoding:
+def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool, kept: bool) -> Encoding:
     real = source.real()
     if type_ == TensorType.FLOAT16:
         bad = kernels.not_finite(real)
@@ -245,5 +243,5 @@ def _as_floats(source: Stored, type_: TensorType, report: Grid, measured: bool, 
 
     size = byte_size(type_, source.shape) or 0
     cost = loss.measure(real, make().astype(np.float32, copy=False), report) if measured else None
-    data: Any = np.ascontiguousarray(make()).view(np.uint8) if room.take(size) else Deferred(size, lambda: make().view(np.uint8))
+    data: Any = np.ascontiguousarray(make()).view(np.uint8) if kept else Deferred(size, lambda: make().view(np.uint8))
     return Encoding(type_, data, None, loss=cost, exact=type_ == TensorType.FLOAT32)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._crew import share
 from ..._schema import BlockwiseQuantization, TensorType
 from ...errors import EditError, RefusedError
 from ...graph import Buffer, Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.kernels import Floats
 from ...quant.loss import Loss, total
 from ...quant.rules import LITERT
-from ...types import INTEGER_RANGES, text
+from ...types import INTEGER_RANGES, byte_size, text
 from ..base import Notes
 from ..bias import BiasKeeper, BiasUse, reencoded
 from ..parameters import chosen
 from ..surgery import convert, first_reader, raise_versions, redirect, remove_unused, tensor_like, unique_name
 from .choices import Choice, choice_for
 from .constants import Constant, constants
-from .encode import KEPT, Encoding, Room, encode, stored
+from .encode import Encoding, Stored, encode, stored
 from .plan import Plan, plan, together
 
 if TYPE_CHECKING:
     from ..requantize_weights import RequantizeWeights
 
 _WORST = 3  # channels that are told
+# Bytes of results that one run keeps; what goes beyond is computed when it is written.
+KEPT = 4 << 20
 # The largest code of a bias that new weight scales are chosen for: half of what INT32 holds, as TensorFlow's tools do it.
 _ROOM = 2.0**30
 
@@ -98,19 +102,23 @@ def _jobs(
                 refused[constant] = found
             else:
                 plans[constant] = found
-    biases = _biases(model)
-    same: dict[Any, Encoding] = {}
-    room = Room(KEPT if number is None else 0)
-    jobs: list[Job] = []
-    for done, constant in enumerate(picked):
-        notes.working(done, len(picked), constant.tensor.name_str)
+    orders, biases = [], _biases(model)
+    for constant in picked:
         one = plans.get(constant)
         if one is not None and not _is_there(one):
-            job = _job(one, biases, same, options.measured, room)
-            if isinstance(job, str):
-                refused[constant] = job
+            order = _order(one, biases)
+            if isinstance(order, str):
+                refused[constant] = order
             else:
-                jobs.append(job)
+                orders.append(order)
+    made = _encodings(orders, options.measured, KEPT if number is None else 0, notes)
+    jobs: list[Job] = []
+    for order in orders:
+        job = _job(order, made[order.key])
+        if isinstance(job, str):
+            refused[order.plan.constant] = job
+        else:
+            jobs.append(job)
     stays = {constant: one for constant, one in plans.items() if constant not in refused}
     together(stays, refused)
     for constant in picked:
@@ -145,27 +153,78 @@ def _is_there(one: Plan) -> bool:
     return q.kind == wanted or (len(q.scale) == 1 and one.axis is not None and tensor.shape[one.axis] == 1)
 
 
-def _job(one: Plan, biases: dict[int, list[BiasUse]], same: dict[Any, Encoding], measured: bool, room: Room) -> Job | str:
-    """The new contents of a constant, or why it stays as it is."""
-    tensor, choice = one.constant.tensor, one.choice
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A constant that is to be encoded: what is stored, the biases that depend on it, and the least scales. Those with equal keys become the same."""
+
+    plan: Plan
+    source: Stored
+    uses: Sequence[BiasUse]
+    floor: Floats | None
+
+    @cached_property
+    def key(self) -> Any:
+        """All that decides what comes out."""
+        one, tensor = self.plan, self.plan.constant.tensor
+        floor = b"" if self.floor is None else self.floor.tobytes()
+        return (id(tensor.buffer), tensor.type, tensor.shape, _bits(self.source), one.type, one.granularity, one.axis, one.choice, floor)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are made."""
+        return byte_size(self.plan.type, self.source.shape) or 0
+
+
+def _order(one: Plan, biases: dict[int, list[BiasUse]]) -> Order | str:
+    """What is to be encoded, or why it stays as it is."""
     uses = [use for reader in one.constant.readers for use in biases.get(id(reader.operator), ()) if f"in{reader.position}" in use.rule.factors]
     try:
-        source = stored(tensor)
-        floor = _floor(one, uses)
-        key = (id(tensor.buffer), tensor.type, tensor.shape, _bits(source), one.type, one.granularity, one.axis, choice, _bits_of(floor))
-        if key not in same:
-            same[key] = encode(source, choice, one.granularity, one.axis, floor, measured or _has_limit(choice), room)
-        made = same[key]
-        _check_biases(one, made, uses)
+        return Order(one, stored(one.constant.tensor), uses, _floor(one, uses))
+    except (EditError, RefusedError) as error:
+        return str(error)
+
+
+def _encodings(orders: Sequence[Order], measured: bool, room: int, notes: Notes) -> dict[Any, Encoding | str]:
+    """What comes out for every key, or why nothing does. `room` is how many bytes of results are kept; the rest is computed when it is written."""
+    made: dict[Any, Encoding | str] = {}
+    todo: list[tuple[Order, bool]] = []
+    for order in {order.key: order for order in orders}.values():
+        kept = order.size <= room
+        room -= order.size * kept
+        todo.append((order, kept))
+
+    def work(items: Iterator[tuple[Order, bool]]) -> None:
+        for order, kept in items:
+            one = order.plan
+            notes.working(len(made), len(todo), one.constant.tensor.name_str)
+            try:
+                made[order.key] = encode(
+                    order.source, one.choice, one.granularity, one.axis, order.floor, measured or _has_limit(one.choice), kept
+                )
+            except (EditError, RefusedError) as error:
+                made[order.key] = str(error)
+
+    todo.sort(key=lambda item: -item[0].source.size)
+    share(todo, work, sum(order.source.size for order, _ in todo))
+    return made
+
+
+def _job(order: Order, made: Encoding | str) -> Job | str:
+    """The new contents of a constant, or why it stays as it is."""
+    one, tensor = order.plan, order.plan.constant.tensor
+    if isinstance(made, str):
+        return made
+    try:
+        _check_biases(one, made, order.uses)
     except (EditError, RefusedError) as error:
         return str(error)
     if made.loss is not None:
-        if choice.min_sqnr is not None and made.loss.sqnr < choice.min_sqnr:
-            return f"as {one.type.name} its SQNR would be {made.loss.sqnr:.1f} dB, below {choice.min_sqnr:g}"
-        if choice.max_error is not None and made.loss.largest > choice.max_error:
-            return f"as {one.type.name} its largest error would be {made.loss.largest:.3g}, above {choice.max_error:g}"
+        if one.choice.min_sqnr is not None and made.loss.sqnr < one.choice.min_sqnr:
+            return f"as {one.type.name} its SQNR would be {made.loss.sqnr:.1f} dB, below {one.choice.min_sqnr:g}"
+        if one.choice.max_error is not None and made.loss.largest > one.choice.max_error:
+            return f"as {one.type.name} its largest error would be {made.loss.largest:.3g}, above {one.choice.max_error:g}"
     scales = tensor.quantization.details.scales if _blockwise(tensor) else None  # type: ignore[union-attr]
-    return Job(one, made, len(source.data) + (0 if scales is None or scales.buffer is None else len(scales.buffer.data or b"")))
+    return Job(one, made, len(order.source.data) + (0 if scales is None or scales.buffer is None else len(scales.buffer.data or b"")))
 
 
 def _has_limit(choice: Choice) -> bool:
@@ -176,12 +235,8 @@ def _blockwise(tensor: Tensor) -> bool:
     return tensor.quantization is not None and isinstance(tensor.quantization.details, BlockwiseQuantization)
 
 
-def _bits(source: Any) -> bytes:
+def _bits(source: Stored) -> bytes:
     return b"" if source.parameters is None else source.parameters.scale.tobytes() + source.parameters.zero_point.tobytes()
-
-
-def _bits_of(floor: Floats | None) -> bytes:
-    return b"" if floor is None else floor.tobytes()
 
 
 # ---- biases ----

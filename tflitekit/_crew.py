@@ -1,0 +1,71 @@
+"""Large arrays worked on by several threads: numpy lets go of the interpreter while it computes, and so does writing to a file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import chain
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# More threads than this only wait for memory.
+_MOST = 4
+# Elements, or bytes, from which on it pays to hand work to another thread.
+LARGE = 1 << 20
+_own = threading.local()
+_crew: ThreadPoolExecutor | None = None
+
+
+def threads(size: int) -> int:
+    """How many threads work on an array: one for each processor that this process may use, up to 4; 1 for small arrays, and in those threads."""
+    return 1 if size < LARGE or getattr(_own, "busy", False) else _usable()
+
+
+def _usable() -> int:
+    return min(_MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def share(items: Iterable[T], work: Callable[[Iterator[T]], R], size: int) -> list[R]:
+    """Call `work` once in each thread, with an iterator over the items that no other thread has taken; returns what the calls return.
+
+    The calling thread gets the first item, and what it shares in turn goes to threads that have become free: give the largest first. Which thread
+    gets which of the others is not determined, so results must not depend on it. Raises what `work` raises; the items that are left are dropped.
+    """
+    given = list(items)
+    count, taken = threads(size), iter(given[1:])
+    if count == 1 or len(given) < 2:
+        return [work(iter(given))]
+    others = [_pool().submit(work, taken) for _ in range(count - 1)]
+    try:
+        own = work(chain(given[:1], taken))
+    finally:
+        deque(taken, 0)  # after an error, so that the other threads end
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    return [own, *(other.result() for other in begun)]
+
+
+def _pool() -> ThreadPoolExecutor:
+    """The threads beside the calling one, started when they are first needed."""
+    global _crew
+    if _crew is None:
+        _crew = ThreadPoolExecutor(max(1, _usable() - 1), "tflitekit", _start)
+    return _crew
+
+
+def _start() -> None:
+    _own.busy = True
+
+
+def _forget() -> None:
+    global _crew
+    _crew = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)  # a forked process has none of the threads

@@ -32,13 +32,13 @@ def test_every_item_is_taken_once_and_by_several_threads() -> None:
         ready.wait()  # all three are here at once, or this fails
         return threading.current_thread().name, [first, *items]
 
-    found = share(range(1000), work, LARGE)
+    found = share(range(1000), work, LARGE + 1)
     assert sorted(item for _, items in found for item in items) == list(range(1000))
     assert len({name for name, _ in found}) == 3
     assert found[0][0] == threading.current_thread().name and found[0][1][0] == 0, "the caller has the first item"
 
 
-@pytest.mark.parametrize(("items", "size"), [([1, 2, 3], LARGE - 1), ([1], LARGE), ([], LARGE)])
+@pytest.mark.parametrize(("items", "size"), [([1, 2, 3], LARGE), ([1], LARGE + 1), ([], LARGE + 1)])
 def test_small_work_stays_in_its_thread(items: list[int], size: int) -> None:
     assert share(items, list, size) == [items]
     assert _crew._crew is None
@@ -52,9 +52,9 @@ def test_threads_of_the_crew_do_not_share_again() -> None:
         next(items)
         ready.wait()
         mine = threading.current_thread() is threading.main_thread()
-        return mine, len(share([1, 2, 3], list, LARGE))
+        return mine, len(share([1, 2, 3], list, LARGE + 1))
 
-    found = share(range(3), work, LARGE)
+    found = share(range(3), work, LARGE + 1)
     assert [count for mine, count in found if not mine] == [1, 1]
 
 
@@ -72,7 +72,7 @@ def test_an_error_ends_the_work_and_comes_out(who: str) -> None:
             done.append(item)
 
     with pytest.raises(ZeroDivisionError):
-        share(range(5000), work, LARGE)
+        share(range(5000), work, LARGE + 1)
     if who == "caller":
         assert len(done) < 4000, "the items that were left are dropped"
     count = len(done)
@@ -83,12 +83,12 @@ def test_an_error_ends_the_work_and_comes_out(who: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_after_a_fork_threads_are_started_anew() -> None:
-    share(range(10), list, LARGE)
+    share(range(10), list, LARGE + 1)
     child = os.fork()
     if child == 0:
         signal = 1
         try:
-            signal = 0 if sorted(chain(*share(range(100), list, LARGE))) == list(range(100)) else 2
+            signal = 0 if sorted(chain(*share(range(100), list, LARGE + 1))) == list(range(100)) else 2
         finally:
             os._exit(signal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

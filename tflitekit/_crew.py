@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 # More threads than this only wait for memory.
 _MOST = 4
-# Elements, or bytes, from which on it pays to hand work to another thread.
+# More elements, or bytes, than this pay for handing work to another thread.
 LARGE = 1 << 20
 _own = threading.local()
 _crew: ThreadPoolExecutor | None = None
@@ -23,7 +23,7 @@ _crew: ThreadPoolExecutor | None = None
 
 def threads(size: int) -> int:
     """How many threads work on an array: one for each processor that this process may use, up to 4; 1 for small arrays, and in those threads."""
-    return 1 if size < LARGE or getattr(_own, "busy", False) else _usable()
+    return 1 if size <= LARGE or getattr(_own, "busy", False) else _usable()
 
 
 def _usable() -> int:

@@ -171,9 +171,9 @@ class _Encoder:
         return scaled
 
 
-def dequantize(codes: npt.NDArray[Any], grid: Grid, parameters: Parameters) -> Floats:
-    """The real values of codes of at most 16 bits: scale * (q - zero_point), rounded to float32 once."""
-    result = np.empty(grid.size, np.float32)
+def dequantize(codes: npt.NDArray[Any], grid: Grid, parameters: Parameters, out: Floats | None = None) -> Floats:
+    """The real values of codes of at most 16 bits: scale * (q - zero_point), rounded to float32 once. In `out`, if that is given."""
+    result = np.empty(grid.size, np.float32) if out is None else out
     shifted = bool(np.any(parameters.zero_point))
 
     def fill(blocks: Iterator[Block]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._crew import share
 from ..errors import EditError
 from .affine import Rounding, rounded
 from .grid import Grid, Spread, squares
@@ -19,7 +21,7 @@ _NORMAL = np.float32(np.finfo(np.float32).tiny)
 # FLOAT16 scales that XNNPACK takes and that bfloat16 holds as well: from the smallest normal one to the largest with 8 bits of precision.
 HALF_SCALES = np.float32(2.0**-14), np.float32(65280)
 # Elements that `fit` takes at once.
-PIECE = 1 << 18
+PIECE = 1 << 20
 # Shares of the full range that are tried: first these, then those between the best one's neighbours.
 _COARSE = 2.0 ** (-np.arange(13) / 4)
 _FINE = 2.0 ** (np.array([-3, -2, -1, 1, 2, 3]) / 16)
@@ -71,17 +73,21 @@ def fit(
     if grid.outer != 1 or not grid.size or grid.inner > PIECE:
         whole = choose(values, grid, codes, method=method, symmetric=symmetric, half=half)
         return whole, quantize(values, grid, whole, codes, made, clip=clip)
-    step, chosen = PIECE // grid.inner, []
-    for first in range(0, grid.channels, step):
-        part = Grid(1, min(step, grid.channels - first), grid.inner)
-        span = slice(first * grid.inner, first * grid.inner + part.size)
-        try:
-            chosen.append(choose(values[span], part, codes, method=method, symmetric=symmetric, half=half))
-        except EditError:
-            choose(values, grid, codes, symmetric=symmetric, half=half)  # the same complaint, about all of it
-            raise
-        quantize(values[span], part, chosen[-1], codes, made[span], clip=clip)
-    return Parameters(*(np.concatenate(column) for column in zip(*chosen, strict=True))), made
+    step, chosen = PIECE // grid.inner, dict[int, Parameters]()
+
+    def work(starts: Iterator[int]) -> None:
+        for first in starts:
+            part = Grid(1, min(step, grid.channels - first), grid.inner)
+            span = slice(first * grid.inner, first * grid.inner + part.size)
+            chosen[first] = choose(values[span], part, codes, method=method, symmetric=symmetric, half=half)
+            quantize(values[span], part, chosen[first], codes, made[span], clip=clip)
+
+    try:
+        share(range(0, grid.channels, step), work, grid.size)
+    except EditError:
+        choose(values, grid, codes, symmetric=symmetric, half=half)  # the same complaint, about all of it
+        raise
+    return Parameters(*(np.concatenate(column) for column in zip(*(chosen[first] for first in sorted(chosen)), strict=True))), made
 
 
 class _Derivation:

@@ -24,7 +24,7 @@ from ...types import BITS, FLOAT_TYPES, INTEGER_RANGES, byte_size, numpy_dtype, 
 from .choices import Choice
 
 # Elements that are compared at once, where channels lie one after the other.
-_PART = 1 << 20
+_PART = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,18 +208,18 @@ def _in_parts(real: Floats, target: Grid, found: Parameters, codes: Codes, repor
     measured: dict[int, loss.Loss] = {}
 
     def work(starts: Iterator[int]) -> npt.NDArray[np.bool_]:
-        seen = np.zeros(256, bool)
+        seen, made, after = np.zeros(256, bool), np.empty(step * report.inner, codes.dtype), np.empty(step * report.inner, np.float32)
         for first in starts:
             channels = min(step, report.channels - first)
             span = slice(first * report.inner, (first + channels) * report.inner)
             part = Grid(1, channels * each, target.inner)
             scales = slice(first * each, (first + channels) * each)
             own = Parameters(found.scale[scales], found.zero_point[scales])
-            made = kernels.quantize(real[span], part, own, codes)
-            after = kernels.dequantize(made, part, own)
-            measured[first] = loss.measure(real[span], after, Grid(1, channels, report.inner), own.scale, part)
+            kernels.quantize(real[span], part, own, codes, made[: part.size])
+            kernels.dequantize(made, part, own, after[: part.size])
+            measured[first] = loss.measure(real[span], after[: part.size], Grid(1, channels, report.inner), own.scale, part)
             if int(seen.sum()) < codes.high - codes.low + 1:
-                loss.mark(made, seen)
+                loss.mark(made[: part.size], seen)
         return seen
 
     seen = np.logical_or.reduce(share(range(0, report.channels, step), work, report.size))

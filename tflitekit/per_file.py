@@ -71,7 +71,8 @@ def rewrite_file(
 
     The result goes to `output`, or with `in_place` to the file itself; without either nothing is written, nor where all that was asked for was
     refused. `overwrite` and `backup` are as of `tflitekit.write`. `check` is given the path and the model before it is written, and raises if it is
-    not to be. Besides the errors of `read` and `write`, RefusedError and EditError where the passes cannot do what they are asked for.
+    not to be; `progress` is told how far the passes are, and the writing. Besides the errors of `read` and `write`, RefusedError and EditError where
+    the passes cannot do what they are asked for.
     """
     from .flat.codec import encode, read, write
     from .passes.base import run
@@ -86,4 +87,4 @@ def rewrite_file(
     target = path if in_place else output
     if target is None or facts["refused"] or not any(step.of.writes for step in result.steps):
         return facts | output_facts(None, encode(result.model))
-    return facts | output_facts(target, write(result.model, target, overwrite=overwrite, in_place=in_place, backup=backup))
+    return facts | output_facts(target, write(result.model, target, overwrite=overwrite, in_place=in_place, backup=backup, progress=progress))

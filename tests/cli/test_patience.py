@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tflitekit.cli import patience
+import tflitekit as tk
+from tflitekit.build import ModelBuilder, TensorSpec
+from tflitekit.cli import common, patience
 from tflitekit.cli.main import main, module_of, print_error
 
 
@@ -54,3 +58,27 @@ def test_the_line_is_gone_when_a_command_is_interrupted(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     assert main(["summary", "x"]) == 130
     assert terminal.getvalue().endswith("\r\x1b[Ktflitekit: interrupted\n")
+
+
+def test_a_bar_takes_the_place_of_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "SOON", 0.05)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with patience.Patience("copy"), common.progress("copy") as tell:
+        assert tell is not None
+        tell(0, 9, "too soon")
+        time.sleep(0.1)
+        tell(4, 9, "MiB\x1b written")
+        time.sleep(0.1)
+    before, _, shown = terminal.getvalue().partition("4/9")
+    assert "copy: 0 s" in before and "too soon" not in before and "copy: " not in shown and r"MiB\x1b written" in shown
+
+
+def test_writing_is_told_in_mebibytes(tmp_path: Path) -> None:
+    builder = ModelBuilder()
+    graph = builder.subgraph()
+    x = graph.input("x", (1, 1024))
+    w = graph.constant("w", np.ones((1024, 1024), np.float32))
+    graph.output(graph.apply("FULLY_CONNECTED", [x, w], TensorSpec("y", (1, 1024))))
+    told: list[tuple[int, int, str]] = []
+    tk.write(builder.build(), tmp_path / "m.tflite", progress=lambda *how: told.append(how))
+    assert told[-1] == (4, 4, "MiB written") and [done for done, _, _ in told] == sorted(done for done, _, _ in told)

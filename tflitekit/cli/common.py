@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .patience import stop_showing
@@ -13,9 +14,13 @@ from .patience import stop_showing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.progress import Progress
+
     from ..flat.codec import Output
     from ..graph import Model
     from ..reports.report import Report
+
+SOON = 0.3  # seconds after which a bar is shown
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model") -> None:
@@ -53,7 +58,7 @@ def add_output(parser: argparse.ArgumentParser, label: str | None = None, *, man
     return group
 
 
-def write_output(model: Model, arguments: argparse.Namespace, **options: bool) -> tuple[Path, Output]:
+def write_output(model: Model, arguments: argparse.Namespace, **options: Any) -> tuple[Path, Output]:
     """Write a model as the options of `add_output` say, with further options of `tflitekit.write`; returns where to, and how."""
     from pathlib import Path
 
@@ -111,21 +116,53 @@ def write_text(name: str, text: str, start: str, option: str) -> None:
     replace_file(path, [text.encode()], True, lambda _: None)
 
 
+def export_table(rows: list[dict[str, Any]], name: str) -> None:
+    """Write a table of parameters, for `set-quantization --from`, to a file that is not there yet."""
+    from pathlib import Path
+
+    from ..errors import OutputError
+    from ..passes.parameters import encode_table
+
+    data = encode_table(rows, Path(name).suffix)
+    try:
+        with open(name, "xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"{name}: {error.strerror or error}") from None
+
+
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A function to tell how far work is (done, in all, on what), shown as a bar on stderr; None where that is no terminal."""
+def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | None]:
+    """A function to tell how far work is (done, in all, on what), shown as a bar on stderr if it is long; None where that is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
+    from ..reports.escape import escape
+
+    with ExitStack() as stack:
+        started = time.monotonic()
+        bar: Progress | None = None
+
+        def tell(done: int, total: int | None, name: str) -> None:
+            nonlocal bar
+            if bar is None and time.monotonic() - started > SOON:
+                stop_showing()
+                bar = stack.enter_context(progress_bar())
+                bar.add_task(label, total=None, name="")
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=done, total=total, name=escape(name))
+
+        yield tell
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr, with how many of how many, the time, and the `name` of what is at hand; nothing remains of it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from ..reports.escape import escape
     from ..reports.render import console
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
-    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
-        task = bar.add_task(label, total=None, name="")
-        yield lambda done, total, name: bar.update(task, completed=done, total=total, name=escape(name))
+    return Progress(*columns, console=console(sys.stderr), transient=True)
 
 
 def blocks() -> str:

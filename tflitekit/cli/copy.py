@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_json, add_output, put, write_output
+from .common import add_json, add_output, progress, put, write_output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = read(arguments.model)
     before = model.source.size
-    output, written = write_output(model, arguments, rebuild=arguments.rebuild, drop_unknown=arguments.drop_unknown)
+    with progress("copy") as working:
+        output, written = write_output(model, arguments, rebuild=arguments.rebuild, drop_unknown=arguments.drop_unknown, progress=working)
     facts = copied_facts(arguments.model, before, output, written)
     put(facts, arguments, lambda: copied_report(facts))
     return 0

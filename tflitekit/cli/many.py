@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .common import put
+from .common import progress_bar, put
 from .patience import stop_showing
 
 if TYPE_CHECKING:
@@ -197,13 +197,9 @@ def progress(found: Iterator[Result], total: int) -> Iterator[Result]:
     if total < 2 or sys.stderr is None or not sys.stderr.isatty():
         yield from found
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from ..reports.escape import escape
-    from ..reports.render import console
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
-    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("files", total=total, name="")
         for result in found:
             bar.update(task, advance=1, name=escape(os.path.basename(result.path)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .common import add_json, add_subgraph, blocks, put
+from .common import add_json, add_subgraph, blocks, export_table, put
 from .many import add_jobs, add_models, run_many, single, table_of
 
 if TYPE_CHECKING:
@@ -78,15 +78,7 @@ def _many(arguments: argparse.Namespace, only: dict[str, Any]) -> int:
 
 def _export(model: Model, only: TensorFilter, name: str) -> None:
     """Write the parameters of the tensors that pass the filter to a file that is not there yet."""
-    from pathlib import Path
-
-    from ..errors import OutputError
-    from ..passes.parameters import encode_table, table
+    from ..passes.parameters import table
 
     tensors = [t for n, g in enumerate(model.subgraphs) for t in g.tensors if only.subgraph in (None, n) and only(t)]
-    data = encode_table(table(model, tensors), Path(name).suffix)
-    try:
-        with open(name, "xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise OutputError(f"{name}: {error.strerror or error}") from None
+    export_table(table(model, tensors), name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -142,12 +144,14 @@ def write(
     drop_unknown: bool = False,
     in_place: bool = False,
     backup: bool | str | os.PathLike[str] = False,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Output:
     """Write a model to a file, verified, atomically and durably; returns how it was written. Constant data is streamed, not gathered in memory.
 
     `in_place` writes to the file that the model was read from: changes that keep every size are made in the file itself, under the protection of an
     undo record (see `recover`), anything else replaces it; constant data of models that were read from it then shows the new bytes. `backup` keeps
-    the file that is replaced as `PATH.bak`, or under the name given, which must not exist; it is never edited itself.
+    the file that is replaced as `PATH.bak`, or under the name given, which must not exist; it is never edited itself. `progress` is told how far
+    writing is: MiB done, MiB in all, and the word for it.
 
     Raises like `serialize`, and OutputError if the file exists (unless `overwrite` or `in_place`), changed since it was read, or cannot be written;
     the target is then as it was.
@@ -166,11 +170,28 @@ def write(
     kept = files.backup_path(location) if backup is True else _location(backup, OutputError) if backup else None
     guard = source.check_unchanged if source is not None else lambda: None
     replaced = kept if os.path.lexists(location) else None
-    stamp = files.replace_file(location, output.pieces, overwrite or in_place, check, guard=guard, backup=kept)
+    stamp = files.replace_file(
+        location, output.pieces, overwrite or in_place, check, guard=guard, backup=kept, written=_in_mebibytes(progress, output.size)
+    )
     if source is not None:
         source.was_replaced(location, stamp)
     inplace.forget(location)
     return replace(output, backup=replaced)
+
+
+def _in_mebibytes(progress: Callable[[int, int, str], None] | None, size: int) -> Callable[[int], None]:
+    """What tells `progress` how many bytes of a file are written."""
+    if progress is None:
+        return lambda _: None
+    lock, done = threading.Lock(), 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            progress(done >> 20, size >> 20, "MiB written")
+
+    return add
 
 
 def _check_in_place(source: files.Source | None, path: Path) -> None:

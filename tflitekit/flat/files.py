@@ -164,12 +164,13 @@ def replace_file(
     *,
     guard: Callable[[], None] = lambda: None,
     backup: Path | None = None,
+    written: Callable[[int], None] = lambda _: None,
 ) -> Stamp:
     """Write the pieces to `path` atomically and durably; returns the state of the new file.
 
     They go to a temporary file in the same folder, which `check` reads back before it takes the name; `guard` may still refuse then. A symbolic link
     stays and its target is replaced; owner and permissions are those of the file replaced, or follow the umask. The file replaced stays as `backup`,
-    which must not exist. OutputError, and no file left behind, if anything fails.
+    which must not exist; `written` is told how many bytes were, again and again, by several threads. OutputError, and no file left behind, if anything fails.
     """
     target = real_path(path)
     old = _status_of_target(path, target, overwrite)
@@ -185,7 +186,7 @@ def replace_file(
         except OSError as error:
             leftovers.clear()
             raise OutputError(f"{path}: cannot create a file in {target.parent} ({error.strerror})") from None
-        stamp = _write_temporary(descriptor, pieces, old, check)
+        stamp = _write_temporary(descriptor, pieces, old, check, written)
         guard()
         if backup is not None:
             _keep(target, backup, leftovers)
@@ -242,10 +243,12 @@ def _status_of_target(path: Path, target: Path, overwrite: bool) -> os.stat_resu
     return status
 
 
-def _write_temporary(descriptor: int, pieces: Pieces, old: os.stat_result | None, check: Callable[[memoryview], None]) -> Stamp:
+def _write_temporary(
+    descriptor: int, pieces: Pieces, old: os.stat_result | None, check: Callable[[memoryview], None], written: Callable[[int], None]
+) -> Stamp:
     """Finish, check and make durable a new file of the pieces, with the owner and permissions of the old one."""
     try:
-        size = _write_all(descriptor, pieces)
+        size = _write_all(descriptor, pieces, written)
         if old is not None:
             _take_over(descriptor, old)
         _check_written(descriptor, size, check)
@@ -317,8 +320,8 @@ def remove(path: Path) -> None:
         os.unlink(path)
 
 
-def _write_all(descriptor: int, pieces: Pieces) -> int:
-    """Write everything to a file that is empty or at its end; what is computed by several threads, and last.
+def _write_all(descriptor: int, pieces: Pieces, written: Callable[[int], None] = lambda _: None) -> int:
+    """Write everything to a file that is empty or at its end; what is computed by several threads, and last. All tell `written` how much they wrote.
 
     In slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`.
     """
@@ -330,18 +333,20 @@ def _write_all(descriptor: int, pieces: Pieces) -> int:
         else:
             view, at = memoryview(piece), 0
             while at < len(view):
-                at += os.write(descriptor, view[at : at + _SLICE])
+                count = os.write(descriptor, view[at : at + _SLICE])
+                at += count
+                written(count)
         total += len(piece)
 
     def work(pieces: Iterator[tuple[int, Deferred]]) -> None:
         for base, piece in pieces:
-            piece.put(partial(_put, descriptor, base))
+            piece.put(partial(_put, descriptor, base, written))
 
     share(sorted(later, key=lambda one: -len(one[1])), work, sum(len(piece) for _, piece in later))
     return total
 
 
-def _put(descriptor: int, base: int, position: int, part: memoryview) -> None:
+def _put(descriptor: int, base: int, written: Callable[[int], None], position: int, part: memoryview) -> None:
     """Write bytes at a position; several threads may do so."""
     at = 0
     while at < len(part):
@@ -351,6 +356,7 @@ def _put(descriptor: int, base: int, position: int, part: memoryview) -> None:
             with _POSITION:
                 os.lseek(descriptor, base + position + at, os.SEEK_SET)
                 at += os.write(descriptor, part[at:])
+    written(len(part))
 
 
 def _check_written(descriptor: int, size: int, check: Callable[[memoryview], None]) -> None:

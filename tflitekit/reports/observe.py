@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from .compare import data_text, signature_titles
-from .report import Cell, Column, KeyValues, Note, Report, Section, Table, Value
+from .report import Cell, Code, Column, KeyValues, Note, Report, Section, Table, Value
 from .stats import bounds_text, digits
 from .values import Facts, plural, shape_text, share_text, short
 
@@ -31,9 +33,19 @@ def observe_report(facts: Facts) -> Report:
             sections.append(Note(f"{plural(signature['unreadable'], 'tensor')} could not be read.", "warning"))
     if facts["data"]["kind"] == "random":
         sections.append(Note("Random inputs say little about real ranges: only your own samples do, with --data.", "warning"))
+    if facts.get("export"):
+        sections += _exported(facts)
     full = any(tensor["verdict"] == "full" for signature in facts["signatures"] for tensor in signature["tensors"])
     sections.append(Note(f"{LIMITS} {FULL}" if full else LIMITS, "note"))
     return Report(facts["file"]["name"], sections)
+
+
+def _exported(facts: Facts) -> list[Section]:
+    """What was written for `set-quantization`, and the command that takes it."""
+    export, model = facts["export"], facts["file"]["path"] or "MODEL"
+    left = f"; {export['kept']} keep theirs, which are fixed or shared with tensors that were not observed" if export["kept"] else ""
+    next_ = f"tflitekit set-quantization {shlex.quote(model)} --from {shlex.quote(export['path'])} --keep real"
+    return [KeyValues("exported", [("to", export["path"]), ("tensors", f"{export['tensors']}{left}")]), Code("To store these parameters:", next_)]
 
 
 def _end(tensor: Facts) -> list[tuple[str, Value]]:

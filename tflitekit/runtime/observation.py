@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ from .data import Data, Slot
 from .execution import Computed, as_data, computed_tensors, run_interface
 from .interface import Interface, Shapes, Subject, check_shape_names, interfaces, subject
 from .process import DEFAULT_LIMITS, Limits, Process
+
+Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass
@@ -76,11 +78,12 @@ class Observation:
 
 def observe(
     model: Any, data: Data | Iterable[Any], *, resolver: str = "optimized", signature: str | None = None, shapes: Shapes | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = DEFAULT_LIMITS, progress: Progress | None = None,
 ) -> Observation:  # fmt: skip
     """Run a model on samples and note the real range of every tensor: running minimum and maximum over all samples.
 
-    model, data, signature, shapes, limits, errors: as for `compare`. A range says as much as the samples do: they should be what the model meets in
+    model, data, signature, shapes, limits, errors: as for `compare`. `progress` is told how many samples are done, of how many (None where
+    that is not known), and what the last one was. A range says as much as the samples do: they should be what the model meets in
     use. A quantized tensor shows no value outside of what it claims; the share of values at its lowest and highest code tells whether that clips.
     """
     tested, data = subject(model), as_data(data)
@@ -90,11 +93,11 @@ def observe(
     result = Observation(tested, resolver, data)
     with Process(tested.name, tested.content, resolver, limits, preserve=True) as process:
         for interface in found:
-            result.interfaces.append(_observe(process, tested, interface, data))
+            result.interfaces.append(_observe(process, tested, interface, data, progress))
     return result
 
 
-def _observe(process: Process, tested: Subject, interface: Interface, data: Data) -> Observed:
+def _observe(process: Process, tested: Subject, interface: Interface, data: Data, progress: Progress | None) -> Observed:
     slots = [Slot(port.name, (port,)) for port in interface.inputs]
     seen = [Seen(tensor) for tensor in computed_tensors(tested.model.subgraphs[interface.subgraph], interface) if tensor.is_real]
     inputs = {each.tensor.index: each for each in seen if each.tensor.position < 0}
@@ -110,6 +113,8 @@ def _observe(process: Process, tested: Subject, interface: Interface, data: Data
             if array is not None:
                 each.add(array)
         result.samples += 1
+        if progress is not None:
+            progress(result.samples, getattr(data, "count", None) or getattr(data, "limit", None), sample.origin)
         result.how = sample.how
     result.unreadable = sum(1 for each in seen if not each.elements)
     return result

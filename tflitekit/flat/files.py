@@ -170,7 +170,7 @@ def replace_file(
 
     They go to a temporary file in the same folder, which `check` reads back before it takes the name; `guard` may still refuse then. A symbolic link
     stays and its target is replaced; owner and permissions are those of the file replaced, or follow the umask. The file replaced stays as `backup`,
-    which must not exist; `written` is told how many bytes were, again and again, by several threads. OutputError, and no file left behind, if anything fails.
+    which must not exist; `written` is told how many bytes each write wrote. OutputError, and no file left behind, if anything fails.
     """
     target = real_path(path)
     old = _status_of_target(path, target, overwrite)

@@ -14,7 +14,7 @@ import pytest
 import tflitekit as tk
 from tests.audit.test_scheme import mixed_model
 from tests.conftest import REPOSITORY
-from tests.reports.test_audit import check_log
+from tests.reports.test_sarif_form import check_log
 from tflitekit.audit import SCHEMES
 from tflitekit.audit import SEVERITIES as ENGINE_SEVERITIES
 from tflitekit.cli.audit import RUNTIMES, SEVERITIES

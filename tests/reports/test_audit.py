@@ -1,4 +1,4 @@
-"""The words of the audit: the founding question word by word, every scheme's sentence, folding, Markdown, SARIF, the page of findings."""
+"""The words of the audit: the founding question word by word, every scheme's sentence, facts, folding, several models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,44 +16,25 @@ import pytest
 import tflitekit as tk
 from tests.audit.test_scheme import mixed_model
 from tests.conftest import REPOSITORY
-from tflitekit.audit import CODES, SCHEMES, Audit, Finding, audit, classify
+from tflitekit.audit import CODES, SCHEMES, Audit, Finding, classify
 from tflitekit.audit.execution import MODES
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
-from tflitekit.errors import EditError
-from tflitekit.quant.rules.model import Behaviour, Reaction, Runtime
+from tflitekit.quant.rules.model import Runtime
 from tflitekit.reports.audit import audit_report, finding_groups, reactions_text, shape_of
 from tflitekit.reports.audit_many import audits_facts, audits_report
 from tflitekit.reports.audit_words import MODE_TEXTS, RUNTIMES, io_text, joined
-from tflitekit.reports.explain import explain_facts, explain_report
 from tflitekit.reports.facts_audit import audit_facts
-from tflitekit.reports.findings_page import FAMILIES, findings_page
-from tflitekit.reports.layout import lay_out
-from tflitekit.reports.render import plain
-from tflitekit.reports.report import Cell, Code, Column, KeyValues, Note, Report, Table
-from tflitekit.reports.requirement import Requirement, differences, parse_requirement
+from tflitekit.reports.requirement import parse_requirement
 from tflitekit.reports.to_json import to_json
 from tflitekit.reports.to_markdown import to_markdown
-from tflitekit.reports.to_sarif import to_sarif, uri_of
 
+from .audits import FINE, INT8, REFUSES, dense, example, facts_of, finding, text
 from .models import nasty, small
 
 KEYS = {
     "file", "verdict", "why", "interface", "coverage", "islands", "float_operators", "weights", "runtime", "counts", "findings", "required",
     "next",
 }  # fmt: skip
-
-
-def facts_of(model: tk.Model, *findings: Finding, **options: Any) -> dict[str, Any]:
-    """The facts of a model; of given findings instead of those that the audit has, if there are any."""
-    return audit_facts(model, Audit(classify(model), findings) if findings else audit(model), **options)
-
-
-def example(name: str) -> dict[str, Any]:
-    return facts_of(tk.read(REPOSITORY / "examples" / "models" / name))
-
-
-def text(report: Report, width: int | None = None) -> str:
-    return "".join(plain(line) + "\n" for line in lay_out(report, width))
 
 
 # ---- the founding question ----
@@ -152,17 +132,6 @@ def test_recommended_commands_run(tmp_path: Path, capsys: pytest.CaptureFixture[
 # ---- every scheme ----
 
 
-def dense(weights: Any, activation: str = "FLOAT32", **quantization: Any) -> tk.Model:
-    """FULLY_CONNECTED of x [1, 4] and 3 rows of weights."""
-    builder = ModelBuilder()
-    main = builder.subgraph("main")
-    of = quantize(0.5, 3) if activation != "FLOAT32" else None
-    x = main.input("x", [1, 4], activation, of)
-    w = main.constant("w", weights, **quantization)
-    main.output(main.apply("FULLY_CONNECTED", [x, w, None], TensorSpec("y", [1, 3], activation, of)))
-    return builder.build()
-
-
 def behind_dequantize() -> tk.Model:
     builder = ModelBuilder()
     main = builder.subgraph("main")
@@ -191,7 +160,6 @@ def compiled() -> tk.Model:
     return model
 
 
-INT8 = np.ones((3, 4), np.int8)
 SENTENCES: dict[str, tuple[Callable[[], tk.Model], str]] = {
     "float32": (
         lambda: dense(np.ones((3, 4), np.float32)),
@@ -302,16 +270,6 @@ def test_what_stayed_float_is_counted_by_operator_and_reason() -> None:
     assert facts_of(dense(np.ones((3, 4), np.float32)))["float_operators"] == []
 
 
-REFUSES, FINE = Reaction(Behaviour.REFUSES, "no [such] kernel"), Reaction(Behaviour.FINE)
-
-
-def finding(index: int = 0, message: str = "", severity: str = "error", code: str = "Q301", reactions: Any = None) -> Finding:
-    return Finding(
-        code, severity, f"subgraphs[0].tensors[{index}]", f"t{index}", message or f"the scale is 0.{index}1 (CONV_2D {index})", found=float(index),
-        expected=np.float32(0.1), reactions=MappingProxyType(reactions or {}),
-    )  # fmt: skip
-
-
 def test_a_finding_is_exact_and_complete() -> None:
     model = mixed_model()
     found = facts_of(model, finding(reactions={Runtime.XNNPACK: REFUSES, Runtime.REFERENCE: FINE}))["findings"][0]
@@ -410,229 +368,3 @@ def test_the_table_of_several_models() -> None:
     assert re.match(r"\(no file\) +mixed +1 +- +- +mixed activations, no weights, io INT8 +not as required: the scheme is mixed, not full", lines[4])
     assert re.match(r"gone.tflite +unreadable +gone.tflite: no such file$", lines[5])
     assert re.search(rf"\nQ301 +error +1 +1 +{CODES['Q301'].title}\n", shown)
-
-
-# ---- requirements ----
-
-
-@pytest.mark.parametrize(
-    ("required", "found"),
-    [
-        ("full-integer", []),
-        ("Full-Integer, IO=int8, activation=INT8,weights=int8,granularity=per-tensor", []),
-        ("dynamic-range", ["the scheme is full-integer, not dynamic-range"]),
-        ("full-integer,inputs=uint8", ["input 0 is INT8, not UINT8"]),
-        ("full-integer,outputs=uint8", ["output 0 is INT8, not UINT8"]),
-        ("full-integer,io=float32", ["input 0 is INT8, not FLOAT32", "output 0 is INT8, not FLOAT32"]),
-        ("full-integer,activation=int16", ["activations are INT8, not INT16"]),
-        ("full-integer,weights=int4", ["weights are INT8, not INT4"]),
-        ("full-integer,granularity=per-channel", ["weights are per-tensor, not per-channel"]),
-    ],
-)
-def test_requirements(required: str, found: list[str]) -> None:
-    facts = facts_of(dense(INT8, "INT8", quantization=quantize(0.1)), required=parse_requirement(required))
-    assert facts["required"] == {"text": required, "met": not found, "differences": found}
-    assert (facts["next"][0].startswith("It is not what was required")) == bool(found)
-
-
-def test_indices_flags_and_text_need_not_be_quantized() -> None:
-    def verdict(inputs: tuple[str, ...], weights: tuple[str, ...] = ()) -> Any:
-        return type("Verdict", (), {"name": "mixed", "inputs": inputs, "outputs": ("INT8",), "weights": weights, "activation": "INT8"})
-
-    io = Requirement("mixed", (("io", "INT8"),), "")
-    assert differences(io, verdict(("INT32", "INT8", "BOOL"))) == []
-    assert differences(io, verdict(("INT32", "FLOAT32"))) == ["input 1 is FLOAT32, not INT8"]
-    assert differences(io, verdict(("INT32",))) == ["no input carries INT8"]
-    assert differences(Requirement("mixed", (("inputs", "INT32"),), ""), verdict(("INT32", "INT8"))) == ["input 1 is INT8, not INT32"]
-    of = Requirement("mixed", (("weights", "INT8"),), "")
-    assert differences(of, verdict((), ("FLOAT32", "INT8"))) == ["weights are also FLOAT32, not only INT8"]
-    assert differences(of, verdict(())) == ["no weights are INT8"]
-
-
-@pytest.mark.parametrize(
-    ("required", "message"),
-    [
-        ("", "no scheme ''"),
-        ("full-int", "Did you mean full-integer"),
-        ("xyz", "Known: float32, "),
-        ("mixed,int8", "'int8' is no requirement"),
-        ("mixed,io=", "'io=' is no requirement"),
-        ("mixed,input=int8", "Did you mean inputs"),
-        ("mixed,io=int9", "Did you mean INT8"),
-        ("mixed,granularity=per-axis", "no granularity 'per-axis'"),
-    ],
-)
-def test_bad_requirements(required: str, message: str) -> None:
-    with pytest.raises(EditError, match=re.escape(message)):
-        parse_requirement(required)
-
-
-# ---- Markdown ----
-
-
-def test_markdown() -> None:
-    table = Table("t|", [Column("a"), Column("b", "right"), Column("c", optional=True)], [["x|y", Cell("<b>", "error"), ""]])
-    report = Report("# no", [Note("*plain*"), KeyValues("k", [("-", "one"), ("key_1", "`two`")]), table, Code("code", "a ``` b\n<x>"), Table("", [])])
-    assert to_markdown(report) == """\
-# \\# no
-
-\\*plain\\*
-
-## k
-
-- one
-- **key\\_1**: \\`two\\`
-
-## t\\|
-
-| a | b |
-|---|---:|
-| x\\|y | \\<b\\> |
-
-## code
-
-````
-a ``` b
-<x>
-````
-"""
-
-
-# ---- SARIF: the required structure and the allowed properties of SARIF 2.1.0, for every object that is written ----
-
-# Object -> (required properties, allowed properties with the object, or the type, that they hold; a list for arrays).
-SARIF: dict[str, tuple[set[str], dict[str, Any]]] = {
-    "log": ({"version", "runs"}, {"$schema": str, "version": str, "runs": ["run"]}),
-    "run": ({"tool"}, {
-        "tool": "tool", "invocations": ["invocation"], "artifacts": ["artifact"], "columnKind": str, "results": ["result"],
-    }),
-    "tool": ({"driver"}, {"driver": "driver"}),
-    "driver": ({"name"}, {"name": str, "version": str, "semanticVersion": str, "rules": ["rule"]}),
-    "rule": ({"id"}, {"id": str, "name": str, "shortDescription": "text", "fullDescription": "text", "help": "text"}),
-    "text": ({"text"}, {"text": str}),
-    "invocation": ({"executionSuccessful"}, {"executionSuccessful": bool, "toolExecutionNotifications": ["notification"]}),
-    "notification": ({"message"}, {"level": str, "message": "text", "locations": ["location"]}),
-    "artifact": (set(), {"location": "artifactLocation", "length": int, "mimeType": str}),
-    "result": ({"message"}, {
-        "ruleId": str, "ruleIndex": int, "level": str, "message": "text", "locations": ["location"], "partialFingerprints": dict, "properties": dict,
-    }),
-    "location": (set(), {"physicalLocation": "physicalLocation", "logicalLocations": ["logicalLocation"]}),
-    "physicalLocation": ({"artifactLocation"}, {"artifactLocation": "artifactLocation"}),
-    "artifactLocation": (set(), {"uri": str, "index": int}),
-    "logicalLocation": (set(), {"fullyQualifiedName": str, "kind": str, "name": str}),
-}  # fmt: skip
-
-
-def check_sarif(value: Any, kind: Any = "log") -> None:
-    """Assert that an object and all below it have what SARIF 2.1.0 requires, and nothing that it does not know."""
-    if isinstance(kind, list):
-        assert isinstance(value, list)
-        for item in value:
-            check_sarif(item, kind[0])
-    elif isinstance(kind, type):
-        assert type(value) is kind
-    else:
-        required, allowed = SARIF[kind]
-        assert required <= set(value) <= set(allowed), f"{kind}: {set(value)}"
-        for key, item in value.items():
-            check_sarif(item, allowed[key])
-
-
-def check_log(log: Any) -> Any:
-    """The run of a log, after everything that SARIF demands of its values has been asserted."""
-    check_sarif(log)
-    assert log["version"] == "2.1.0"
-    (run,) = log["runs"]
-    rules, artifacts = run["tool"]["driver"]["rules"], run["artifacts"]
-    assert len({rule["id"] for rule in rules}) == len(rules)
-    for unique in (rules, artifacts):
-        assert len({json.dumps(one) for one in unique}) == len(unique)
-    assert all(re.fullmatch("[A-Za-z0-9]+", rule["name"]) for rule in rules)
-    for result in run["results"]:
-        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
-        assert result["level"] in ("none", "note", "warning", "error")
-        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
-        assert artifacts[place["index"]]["location"]["uri"] == place["uri"]
-        assert re.fullmatch(r"(file://)?[A-Za-z0-9._~/%-]+", place["uri"])
-        assert all(isinstance(v, str) for v in result.get("partialFingerprints", {}).values())
-    return run
-
-
-def test_sarif() -> None:
-    given = [finding(0), finding(1, severity="warning"), finding(2, severity="info", reactions={Runtime.XNNPACK: REFUSES})]
-    model = tk.read(REPOSITORY / "examples" / "models" / "classifier_dynamic_range.tflite")
-    facts = facts_of(model, *given, required=parse_requirement("mixed"))
-    run = check_log(to_sarif(audits_facts([facts, facts], [{"path": "a b.tflite", "message": "no"}]), "1.2.3"))
-    assert [result["level"] for result in run["results"]] == ["error", "warning", "note", "error"]
-    assert run["results"][2]["message"]["text"] == "subgraphs[0].tensors[2] 't2': the scale is 0.21 (CONV_2D 2). XNNPACK: refuses (no [such] kernel)."
-    assert run["results"][3]["message"]["text"] == "not mixed: the scheme is dynamic-range, not mixed"
-    assert len(run["artifacts"]) == 1
-    assert run["invocations"][0]["executionSuccessful"] is False
-    assert run["invocations"][0]["toolExecutionNotifications"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b.tflite"
-    fingerprints = [result["partialFingerprints"]["tflitekit/v1"] for result in run["results"][:3]]
-    assert len(set(fingerprints)) == 3
-
-
-def test_sarif_of_hostile_names() -> None:
-    facts = facts_of(nasty())
-    assert facts["findings"]
-    results = check_log(to_sarif(audits_facts([facts], []), "1"))["results"]
-    texts = [result["message"]["text"] for result in results]
-    texts += [result["locations"][0]["logicalLocations"][0].get("name", "") for result in results]
-    assert any("\\x1b" in text for text in texts) and not any("\x1b" in text or "\u202e" in text for text in texts)
-
-
-@pytest.mark.parametrize(
-    ("path", "uri"),
-    [("a/b.tflite", "a/b.tflite"), ("/m/x y.tflite", "file:///m/x%20y.tflite"), ("a:b", "a%3Ab"), ("\udcff", "%FF"), (None, "unknown")],
-)
-def test_uris(path: str | None, uri: str) -> None:
-    assert uri_of(path) == uri
-
-
-def test_the_sarif_check_finds_faults() -> None:
-    log = to_sarif(audits_facts([facts_of(mixed_model(), finding())], []), "1")
-    check_log(log)
-    for spoil in (
-        lambda run: run.update(extra=1),
-        lambda run: run["results"][0].pop("message"),
-        lambda run: run["results"][0].update(ruleIndex=1),
-        lambda run: run["results"][0].update(level="info"),
-        lambda run: run["tool"]["driver"]["rules"][0].update(id=5),
-    ):
-        spoiled = json.loads(json.dumps(log))
-        spoil(spoiled["runs"][0])
-        with pytest.raises(AssertionError):
-            check_log(spoiled)
-
-
-# ---- codes ----
-
-
-def test_the_page_of_findings_is_current() -> None:
-    page = REPOSITORY / "docs" / "findings.md"
-    assert page.read_text(encoding="utf-8") == findings_page(), "python -m tflitekit.reports.findings_page docs/findings.md"
-
-
-def test_the_page_has_every_code_under_a_family() -> None:
-    page = findings_page()
-    assert [line[4:] for line in page.splitlines() if line.startswith("### ")] == sorted(CODES)
-    assert {code[1] for code in CODES} <= set(FAMILIES)
-    assert all(re.fullmatch(r"Q\d\d\d", code) for code in CODES)
-
-
-def test_explain() -> None:
-    facts = explain_facts(["q501"])
-    about = CODES["Q501"]
-    assert facts == {"codes": [{"code": "Q501", "title": about.title, "explanation": about.explanation, "fix": about.fix}]}
-    assert text(explain_report(facts, every=False)) == (
-        f"Q501: {about.title}\n\nwhy it matters   {about.explanation}\nwhat repairs it  {about.fix}\n"
-    )
-    both = text(explain_report(explain_facts(["Q501", "Q101", "Q501"]), every=False))
-    assert both.startswith("2 finding codes\n") and both.count("why it matters") == 2
-    every = text(explain_report(explain_facts(), every=True))
-    assert all(f"{code}  {about.title}\n" in every for code, about in CODES.items())
-    with pytest.raises(EditError, match="Near it: Q501"):
-        explain_facts(["Q599"])
-    with pytest.raises(EditError, match="Codes: Q"):
-        explain_facts(["bias"])

@@ -18,7 +18,7 @@ from tflitekit.reports.to_sarif import SCHEMA
 
 from .models import NASTY, small
 from .sarif_schema import needs_schema, schema, violations
-from .test_audit import check_log
+from .test_sarif_form import check_log
 
 pytestmark = needs_schema
 EXAMPLES = sorted((REPOSITORY / "examples" / "models").glob("*.tflite"))

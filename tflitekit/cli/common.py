@@ -137,18 +137,21 @@ def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | No
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
+    import threading
+
     from ..reports.escape import escape
 
     with ExitStack() as stack:
-        started = time.monotonic()
+        started, lock = time.monotonic(), threading.Lock()
         bar: Progress | None = None
 
         def tell(done: int, total: int | None, name: str) -> None:
             nonlocal bar
-            if bar is None and time.monotonic() - started > SOON:
-                stop_showing()
-                bar = stack.enter_context(progress_bar())
-                bar.add_task(label, total=None, name="")
+            with lock:  # several threads may tell
+                if bar is None and time.monotonic() - started > SOON:
+                    stop_showing()
+                    bar = stack.enter_context(progress_bar())
+                    bar.add_task(label, total=None, name="")
             if bar is not None:
                 bar.update(bar.task_ids[0], completed=done, total=total, name=escape(name))
 

@@ -366,5 +366,5 @@ def test_the_table_of_several_models() -> None:
     assert lines[0] == "3 models, 1 unreadable, 1 not as required; findings: 1 error"
     assert re.match(r"\(no file\) +full-integer +- +- +- +INT8 activations, INT8 per-tensor weights, io INT8$", lines[3])
     assert re.match(r"\(no file\) +mixed +1 +- +- +mixed activations, no weights, io INT8 +not as required: the scheme is mixed, not full", lines[4])
-    assert re.match(r"gone.tflite +unreadable +gone.tflite: no such file$", lines[5])
+    assert re.match(r"gone.tflite +unreadable +no such file$", lines[5])
     assert re.search(rf"\nQ301 +error +1 +1 +{CODES['Q301'].title}\n", shown)

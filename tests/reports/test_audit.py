@@ -189,7 +189,7 @@ SENTENCES: dict[str, tuple[Callable[[], tk.Model], str]] = {
     ),
     "no-weights": (
         lambda: tk.Model(version=3),
-        "no-weights: no operator computes with stored weights, activations are none; no inputs, no outputs",
+        "no-weights: no operator computes with stored weights; no inputs, no outputs",
     ),
 }  # fmt: skip
 

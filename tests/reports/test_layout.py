@@ -135,3 +135,12 @@ def test_styles_exist_and_colour_is_used_only_where_wanted(monkeypatch: pytest.M
     grey = io.StringIO()
     show(report, grey)
     assert "\x1b[32m" not in grey.getvalue()
+
+
+def test_commands_are_broken_only_if_they_are_longer_than_a_line() -> None:
+    text = "To repair it run `tflitekit fix-quantization m.tflite --bias retag`, then look again."
+    assert any("`tflitekit fix-quantization m.tflite --bias retag`" in piece for piece in wrap(text, 55))
+    assert wrap("a `b c d", 5) == ["a `b", "c d"]  # no end: as any text
+    for width in range(2, 90):
+        pieces = wrap(text, width)
+        assert max(map(len, pieces)) <= width and "".join(pieces).replace(" ", "") == text.replace(" ", "")

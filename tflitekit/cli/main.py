@@ -138,8 +138,10 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
         return PlainFormatter(prog)
     from rich_argparse import RichHelpFormatter
 
-    RichHelpFormatter.styles |= {"argparse.groups": "bold magenta", "argparse.prog": "bold", "argparse.args": "cyan"}
-    RichHelpFormatter.styles |= {"argparse.metavar": "green"}
+    from ..reports.theme import STYLES
+
+    RichHelpFormatter.styles |= {"argparse.groups": STYLES["section"], "argparse.prog": STYLES["title"], "argparse.args": STYLES["name"]}
+    RichHelpFormatter.styles |= {"argparse.metavar": STYLES["quantized"]}
     RichHelpFormatter.group_name_formatter = str
     RichHelpFormatter.help_markup = RichHelpFormatter.text_markup = False
     return RichHelpFormatter(prog, max_help_position=28)

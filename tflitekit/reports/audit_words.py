@@ -66,13 +66,14 @@ def sentence(facts: Facts, placeholder: Placeholder | None) -> str:
     """The verdict in one sentence, the scheme first."""
     verdict = facts["verdict"]
     scheme, io = verdict["scheme"], io_text(verdict)
+    activations = "" if verdict["activation"] == "none" else f", activations are {verdict['activation']}"
     texts = {
         FLOAT32: f"float32: nothing that computes is quantized; {io}",
         FLOAT16_WEIGHTS: f"float16-weights: {weights_text(verdict)}, computed in float32; {io}",
         WEIGHT_ONLY: f"weight-only: {weights_text(verdict)}, dequantized before they are used, float32 arithmetic; {io}",
         DYNAMIC_RANGE: f"dynamic-range: {weights_text(verdict)}, float32 activations; {_stays(verdict)}",
         COMPILED: f"compiled: {_compiled(facts)}; {io}",
-        NO_WEIGHTS: f"no-weights: no operator computes with stored weights, activations are {verdict['activation']}; {io}",
+        NO_WEIGHTS: f"no-weights: no operator computes with stored weights{activations}; {io}",
     }
     if scheme == FULL_INTEGER:
         return _full_integer(facts, placeholder)

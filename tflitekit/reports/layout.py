@@ -82,14 +82,15 @@ def cell_width(text: str) -> int:
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """The text in pieces of at most `width` columns, broken at blanks, else after `..` or a separator of a path, else anywhere."""
+    """The text in pieces of at most `width` columns, broken at blanks (in `commands` only if they are longer), else after `..` or a separator of a
+    path, else anywhere."""
     if width is None or cell_width(text) <= width:
         return [text]
     width = max(width, 2)
     pieces = []
     while cell_width(text) > width:
         cut = _fitting(text, width)
-        at = text.rfind(" ", 1, cut + 1)
+        at = _outside(text, text.rfind(" ", 1, cut + 1), width)
         if at > 0:
             pieces.append(text[:at])
             text = text[at:].lstrip(" ")
@@ -99,6 +100,15 @@ def wrap(text: str, width: int | None) -> list[str]:
         pieces.append(text[:cut])
         text = text[cut:]
     return [*pieces, text] if text else pieces
+
+
+def _outside(text: str, at: int, width: int) -> int:
+    """A blank to break at: the one given, or if it is within `a command` that fits on a line of its own, that in front of it."""
+    start = text.rfind("`", 0, max(at, 0))
+    if text.count("`", 0, max(at, 0)) % 2 == 0 or (end := text.find("`", at)) < 0 or cell_width(text[start : end + 1]) > width:
+        return at
+    before = text.rfind(" ", 1, start + 1)
+    return before if before > 0 else at
 
 
 def _fitting(text: str, width: int) -> int:

@@ -84,7 +84,7 @@ def _share(tensor: Facts) -> str:
 
 def _table(tensors: list[Facts], title: str) -> Table:
     table = Table(f"{title}all tensors", [
-        Column("#", "right"), Column("operator"), Column("seen"), Column("claimed", optional=True), Column("", optional=True),
+        Column("#", "right"), Column("operator"), Column("seen"), Column("claimed", optional=True), Column("verdict", optional=True),
         Column("implied", priority=9, own_line=True, mark="-> ", style="quantized"), Column("tensor", priority=8, own_line=True, style="name"),
     ])  # fmt: skip
     for tensor in tensors:

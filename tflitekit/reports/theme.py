@@ -1,7 +1,8 @@
-"""Styles of the terminal output, by meaning. The terminal's own sixteen colours are used, so that its light or dark theme keeps them readable.
+"""Styles of the terminal output, by meaning, readable on light and dark terminals. Nothing is told by colour alone.
 
-Cyan and not blue for names, which are most of many tables: in the palettes of xterm, Windows Terminal, GNOME, macOS and VS Code, the contrast of blue
-to black is 1.6 to 4.3, that of cyan 6.0 to 10.6 to black and 2.0 to 3.5 to white. Nothing is told by colour alone.
+Red and magenta are the terminal's own. Its yellow, cyan and green are pale on white: in xterm's palette their contrast to it is 1.7, 2.0 and 2.2.
+In their place stand colours of the middle of the 256, whose contrast is at least 3.8 to black and to white, and 3.1 to Solarized's two backgrounds
+(`tests/reports/test_theme.py`). Terminals with sixteen colours show the nearest, which are their own yellow, cyan and green.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ STYLES: dict[str, str] = {
     "section": "bold magenta",
     "header": "underline",
     "label": "bold",
-    "name": "cyan",
-    "quantized": "green",
+    "name": "color(31)",
+    "quantized": "color(28)",
     "dynamic": "magenta",
     "old": "red",
-    "new": "green",
+    "new": "color(28)",
     "note": "italic",
-    "good": "bold green",
+    "good": "bold color(28)",
     "error": "bold red",
-    "warning": "yellow",
-    "info": "cyan",
+    "warning": "color(166)",
+    "info": "color(31)",
 }

@@ -158,7 +158,7 @@ def test_work_is_shown_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tflitekit.cli.rewrite.progress", progress)
     assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
-    assert told == [(0, 1, "w")]
+    assert told[0] == (0, 1, "w") and {how for how in told[1:]} == {(0, 0, "MiB written")}  # the pass, then the file
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -169,3 +169,10 @@ def test_weights_fold_into_few_lines(width: int, tmp_path: Path, capsys: pytest.
     lines = capsys.readouterr().out.split("\n\n")[2].splitlines()
     assert lines[0] == "weights" and len(lines) <= 4 + 3 * 10 and max(map(len, lines)) <= width
     assert sum("conv2d_" in line for line in lines) == 10  # names are whole
+
+
+def test_a_filter_that_nothing_passes_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tensors", str(model), "--name", "nobody"]) == 0
+    assert "No tensor passes the filter." in capsys.readouterr().out
+    assert main(["tensors", str(model)]) == 0
+    assert "No tensor passes" not in capsys.readouterr().out

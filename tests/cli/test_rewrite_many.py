@@ -179,6 +179,12 @@ def test_the_function_can_be_pickled_with_every_pass(folder: Path) -> None:
         assert pickle.loads(pickle.dumps(one)).describe() == one.describe()
 
 
+def test_paths_below_the_working_folder_are_told_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "z.tflite").write_bytes(b"<html>")
+    assert main(["summary", "."]) == 3
+    assert capsys.readouterr().err.count("z.tflite") == 1
+
+
 def test_a_single_file_goes_into_a_folder_that_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     assert main(["requantize-weights", "models/a.tflite", *TO_INT8, "-o", "out"]) == 0

@@ -70,6 +70,7 @@ def located(names: Sequence[str]) -> dict[str, str]:
         root = name
         if os.path.isdir(name):
             hits = sorted(glob.glob(os.path.join(glob.escape(name), "**", f"*{SUFFIX}"), recursive=True))
+            hits = [hit.removeprefix(os.path.join(os.curdir, "")) for hit in hits]  # as errors name them
         elif PATTERN & set(name) and not os.path.exists(name):
             root = os.path.dirname(name[: min(name.find(sign) for sign in PATTERN & set(name))])
             hits = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))

@@ -29,8 +29,8 @@ def costs(notes: Sequence[Facts], blocks: str = ASCII_BLOCKS) -> list[Section]:
 
 def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
     table = Table("weights", [
-        Column("stored as"), Column("SQNR", "right"), Column("", optional=True),
-        Column("largest error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
+        Column("stored as", priority=7, own_line=True), Column("SQNR", "right"), Column("", optional=True),
+        Column("max error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
         Column("levels", "right", optional=True), Column("bytes", "right"), Column("tensor", priority=8, own_line=True, style="name"),
         Column("worst channels", priority=9, own_line=True, optional=True),
         Column("computed right by", priority=10, own_line=True, mark="computed right by ", optional=True),
@@ -82,7 +82,7 @@ def _total(data: Facts, blocks: str) -> KeyValues:
 
 def _choices(totals: Sequence[Facts], blocks: str) -> Table:
     table = Table("choices", [
-        Column("choice"), Column("tensors", "right"), Column("SQNR", "right"), Column("", optional=True), Column("largest error", "right"),
+        Column("choice"), Column("tensors", "right"), Column("SQNR", "right"), Column("", optional=True), Column("max error", "right"),
         Column("RMS", "right"), Column("clipped", "right", optional=True), Column("bytes", "right"),
         Column("worst tensor", priority=8, own_line=True, mark="worst tensor ", style="name"),
     ])  # fmt: skip

@@ -29,6 +29,8 @@ def tensors_report(facts: Facts, channels: bool = False, exact: bool = False, bl
     pictures = [section for tensor in tensors if tensor.get("holds") for section in _picture(tensor, several, blocks)]
     coded = any(tensor["holds"]["values"]["what"] == "codes" for tensor in tensors if tensor.get("holds") and tensor["holds"]["values"])
     notes: list[Section] = [Note(AT_ENDS, "note")] if coded else []
+    if facts["total"] and not tensors:
+        notes.append(Note("No tensor passes the filter. --name takes a part of a name, or a shell pattern for all of it.", "note"))
     return Report(f"{facts['file']['name']}: {count}, {quantized} of them quantized", [table, *_notes(tensors, several), *pictures, *notes])
 
 

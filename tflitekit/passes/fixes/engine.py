@@ -27,7 +27,7 @@ def repair(options: FixQuantization, model: Model, notes: Notes) -> None:
     for code in options.code:
         if code not in FIXERS:
             known = f"fix-quantization does not repair it. {CODES[code].fix}" if code in CODES else "there is no such finding"
-            raise EditError(f"--code {code}: {known}. Repaired are {', '.join(FIXERS)}")
+            raise EditError(f"--code {code}: {known}. Repaired are {', '.join(sorted(FIXERS))}")
     chosen = [code for code in FIXERS if not options.code or code in options.code]
     refused: dict[tuple[str, str, str], str] = {}
     for _ in range(ROUNDS):

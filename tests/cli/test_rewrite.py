@@ -158,7 +158,7 @@ def test_work_is_shown_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tflitekit.cli.rewrite.progress", progress)
     assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
-    assert told[0] == (0, 1, "w") and {how for how in told[1:]} == {(0, 0, "MiB written")}  # the pass, then the file
+    assert told[0] == (0, 1, "w") and set(told[1:]) == {(0, 0, "MiB written")}  # the pass, then the file
 
 
 @pytest.mark.parametrize("width", [80, 140])

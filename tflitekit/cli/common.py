@@ -151,7 +151,7 @@ def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | No
                 if bar is None and time.monotonic() - started > SOON:
                     stop_showing()
                     bar = stack.enter_context(progress_bar())
-                    bar.add_task(label, total=None, name="")
+                    bar.add_task(label, total=total, completed=done, name=escape(name))
             if bar is not None:
                 bar.update(bar.task_ids[0], completed=done, total=total, name=escape(name))
 

@@ -19,13 +19,13 @@ def rewritten_many_report(facts: Facts) -> Report:
         return _tried(facts)
     sqnr = Column("SQNR", "right", optional=True)
     table = Table("", [
-        Column("file", priority=5, style="name", least=20), Column("changed", "right"), Column("refused", "right"), Column("before", "right"),
-        Column("after", "right"), sqnr, Column("new findings", "right", optional=True), Column("outcome", priority=9, own_line=True),
+        Column("file", priority=5, style="name", least=20), Column("changed", "right"), Column("refused", "right"),
+        Column("bytes before", "right"), Column("after", "right"), sqnr, Column("new findings", "right", optional=True), Column("outcome", priority=9, own_line=True),
     ])  # fmt: skip
     for name, model in zip(names_of([model["input"] for model in models]), models, strict=True):
         counts = [str(_count(model, kind)) for kind in (CHANGED, REFUSED)]
         new = str(len(model["findings"]["new"])) if model["findings"]["new"] else ""
-        before = short_size(model["input"]["size"])
+        before = str(model["input"]["size"])
         table.rows.append([name, *counts, before, _after(model), _noise(_totals(model)), Cell(new, "warning"), _outcome(model)])
     lost_rows(facts, table)
     return titled(facts, [table], _title(facts), "failed")
@@ -66,7 +66,7 @@ def _noise(totals: Sequence[Facts]) -> str:
 
 
 def _after(model: Facts) -> str:
-    return short_size(model["output"]["size"]) if model["output"] else "-"
+    return str(model["output"]["size"]) if model["output"] else "-"
 
 
 def _outcome(model: Facts) -> Value:
@@ -82,7 +82,7 @@ def _outcome(model: Facts) -> Value:
 
 def _tried(facts: Facts) -> Report:
     """A row for every choice and file, and the choices over all files."""
-    names = ("tensors", "SQNR", "before", "after")
+    names = ("tensors", "SQNR", "bytes before", "after")
     table = Table("", [
         Column("file", priority=5, style="name", least=20), Column("choice"), *(Column(name, "right") for name in names),
         Column("worst tensor", priority=9, own_line=True, style="name"),
@@ -101,4 +101,4 @@ def _tried(facts: Facts) -> Report:
 def _figures(totals: Sequence[Facts]) -> list[str]:
     """Tensors, signal to noise ratio and bytes of weights before and after."""
     tensors, before, after = (sum(data[key] for data in totals) for key in ("tensors", "bytes_before", "bytes_after"))
-    return [str(tensors), _noise(totals) or "-", short_size(before), short_size(after)]
+    return [str(tensors), _noise(totals) or "-", str(before), str(after)]

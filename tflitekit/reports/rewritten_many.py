@@ -20,7 +20,8 @@ def rewritten_many_report(facts: Facts) -> Report:
     sqnr = Column("SQNR", "right", optional=True)
     table = Table("", [
         Column("file", priority=5, style="name", least=20), Column("changed", "right"), Column("refused", "right"),
-        Column("bytes before", "right"), Column("after", "right"), sqnr, Column("new findings", "right", optional=True), Column("outcome", priority=9, own_line=True),
+        Column("bytes before", "right"), Column("after", "right"), sqnr,
+        Column("new findings", "right", optional=True), Column("outcome", priority=9, own_line=True),
     ])  # fmt: skip
     for name, model in zip(names_of([model["input"] for model in models]), models, strict=True):
         counts = [str(_count(model, kind)) for kind in (CHANGED, REFUSED)]

@@ -120,7 +120,7 @@ def test_empty_sections_and_optional_columns_are_left_out() -> None:
 def test_styles_exist_and_colour_is_used_only_where_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     report = summary_report(summary_facts(small()))
     assert {part.style for line in lay_out(report, 80) for part in line} - {""} <= set(STYLES)
-    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS"):
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     file = io.StringIO()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from rich.color import Color, ColorSystem
 from rich.style import Style
 
+from tflitekit.reports.picture import picture
+from tflitekit.reports.render import show
+from tflitekit.reports.report import Note, Report
 from tflitekit.reports.theme import STYLES
 
 FIXED = {name: style for name, style in STYLES.items() if "color(" in style}
@@ -42,3 +47,22 @@ def test_no_style_is_pale_and_sixteen_colours_do() -> None:
         assert color is None or color.name in ("red", "magenta") or style in FIXED.values()
     nearest = {style: Style.parse(style).color.downgrade(ColorSystem.STANDARD).number for style in FIXED.values()}  # type: ignore[union-attr]
     assert set(nearest.values()) == {2, 3, 6}  # green, yellow, cyan
+
+
+@pytest.mark.parametrize("first", ["xterm", "xterm-256color", "picture"])
+def test_what_was_shown_before_does_not_choose_the_colours(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Report("t", [Note("n", "warning")])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name in ("NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+
+    def shown(term: str) -> str:
+        monkeypatch.setenv("TERM", term)
+        show(report, file := io.StringIO())
+        return file.getvalue()
+
+    if first == "picture":
+        picture(report, "svg", 80)
+    else:
+        shown(first)
+    assert "\x1b[33mn" in shown("xterm") and "\x1b[38;5;166mn" in shown("xterm-256color")

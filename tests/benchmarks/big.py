@@ -27,7 +27,7 @@ def copy_and_sync(source: Path, target: Path) -> None:
 
 
 def save_anew(source: Path | str, target: Path | str) -> None:
-    """Read a file, change what makes everything move, lay it out anew, save."""
+    """Read a file, change what makes everything move, lay it out anew, save to a file that does not exist."""
     model = tk.read(source)
     model.description = "moved"
     tk.write(model, target, rebuild=True)
@@ -61,7 +61,7 @@ def big_weights(size: int, folder: Path, repeats: int = 5) -> list[Row]:
     """Rebuild and save a model of float weights."""
     source, ours = folder / "big.tflite", folder / "ours.tflite"
     tk.write(generated.float_weights(size), source, overwrite=True)
-    tk.write(tk.read(source), ours, rebuild=True)
+    tk.write(tk.read(source), ours, overwrite=True, rebuild=True)
     assert filecmp.cmp(ours, source, shallow=False), "a rebuild of what this writer wrote must be the same bytes"
     rows = rebuilt(f"{source.stat().st_size / MEGABYTE:.0f} MiB of float weights", source, folder, ((1.15, 1.0), (64, 32)), repeats)
     source.unlink()
@@ -101,6 +101,7 @@ def beyond(size: int, folder: Path, repeats: int = 5) -> list[Row]:
     model, row = generated.gather_beyond(sparse, size)
     tk.write(model, source, overwrite=True)
     del model
+    ours.unlink(missing_ok=True)
     save_anew(source, ours)
     if runtime.available():
         for path in (source, ours):

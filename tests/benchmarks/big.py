@@ -7,14 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 
 import tflitekit as tk
 
 from .. import generated, runtime
-from .harness import AT_MOST, MEMORY, OF_ITS_TIME, Memory, Row, Timing, interleave, memory
+from .harness import AT_MOST, MEMORY, OF_ITS_TIME, Memory, Row, Timing, interleave, memory, unsynced
 
 MEGABYTE = 1 << 20
 ABOVE = "a process that imported the package"
@@ -84,7 +83,7 @@ def patched(size: int, folder: Path, repeats: int = 25) -> list[Row]:
     def single(function: Callable[[], None], clock: Callable[[], float]) -> Timing:
         return interleave({"tflitekit": function, "nothing": lambda: None}, repeats, clock=clock)
 
-    with patch("os.fsync"):
+    with unsynced():
         worked = single(edit, time.process_time)
     synced = single(edit, time.perf_counter)
     last = tk.read(source).subgraphs[0].inputs[0].quantization

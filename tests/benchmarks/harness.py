@@ -7,10 +7,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -135,6 +137,13 @@ def interleave(
             timing.times[name].append(clock() - start)
             del result
     return timing
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """Writing does not wait for the disk, and does not set it to work: as the other tools write."""
+    with patch("os.fsync"), patch("os.posix_fadvise", create=True):
+        yield
 
 
 # ---- memory ----

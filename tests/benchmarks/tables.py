@@ -17,7 +17,7 @@ import tflitekit as tk
 from tflitekit.flat import codec
 
 from .. import generated
-from .harness import FASTER, REPOSITORY, Row, interleave
+from .harness import FASTER, REPOSITORY, Row, interleave, unsynced
 
 PEER = "flatbuffer_utils"
 SCHEMA = REPOSITORY / "schema" / "tflite.fbs"
@@ -189,12 +189,12 @@ def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
     for path in paths:
         target = 0 if rows else 3
         name = f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip"
-        with patch("os.fsync"):
-            unsynced = interleave(round_trip(path, ours, theirs), repeats, check=agree)
+        with unsynced():
+            to_file = interleave(round_trip(path, ours, theirs), repeats, check=agree)
         both = {"tflitekit": round_trip(path, ours, theirs)["tflitekit"], PEER: partial(theirs_synced, path)}
         files = interleave(both, repeats, check=agree)
         in_memory = {"tflitekit": partial(ours_in_memory, path), PEER: partial(theirs_in_memory, path)}
         memory = interleave(in_memory | {"bare": unverified(ours_in_memory, path)}, repeats)
         rows += [memory.row(f"{name}, in memory", target, aim=4 if target else 0)]
-        rows += [unsynced.row(f"{name}, to a file", 0), files.row(f"{name}, both synced", 0)]
+        rows += [to_file.row(f"{name}, to a file", 0), files.row(f"{name}, both synced", 0)]
     return rows

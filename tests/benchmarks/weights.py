@@ -8,7 +8,6 @@ from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from tflitekit.quant.affine import Rounding
 
 from .. import generated
 from .big import MEGABYTE
-from .harness import MEMORY, Row, interleave, memory
+from .harness import MEMORY, Row, interleave, memory, unsynced
 
 QUANTIZER = "litert-quantizer"
 
@@ -88,7 +87,7 @@ def weights_to_int8(size: int, folder: Path, targets: tuple[float, float], repea
             ours.unlink()
             theirs.unlink()
 
-    with patch("os.fsync"):
+    with unsynced():
         timing = interleave({"tflitekit": mine, QUANTIZER: other}, repeats, check=same, before=both_are_new)
     grown = memory(_OURS.format(source=str(source), target=str(ours)))
     work = f"{_QUIET}\n{_THEIRS.format(source=str(source), target=str(theirs))}\nsys.stdout = out"

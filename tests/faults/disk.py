@@ -51,14 +51,13 @@ class Disk:
         return list(self._crash())
 
     def _see(self, name: str, when: str, arguments: tuple[Any, ...], result: Any) -> None:
-        if name in ("write", "pwrite") and when == "before" and arguments[0] in self.open:
-            place = arguments[2] if name == "pwrite" else os.lseek(arguments[0], 0, os.SEEK_CUR)
-            self._write(arguments[0], bytes(arguments[1]), place)
+        if name == "write" and when == "before" and arguments[0] in self.open:
+            self._write(arguments[0], bytes(arguments[1]))
         elif when == "after":
             handler = getattr(self, f"_{name}", None)
-            if handler is not None and name not in ("write", "pwrite"):
+            if handler is not None and name != "write":
                 handler(arguments, result)
-        if name in ("write", "pwrite", "fsync", "link", "replace", "unlink") and when == "after":
+        if name in ("write", "fsync", "link", "replace", "unlink") and when == "after":
             self._keep(f"{name} {arguments[0]}")
 
     def _open(self, arguments: tuple[Any, ...], descriptor: int) -> None:
@@ -73,10 +72,10 @@ class Disk:
     def _close(self, arguments: tuple[Any, ...], _: Any) -> None:
         self.open.pop(arguments[0], None)
 
-    def _write(self, descriptor: int, data: bytes, place: int) -> None:
+    def _write(self, descriptor: int, data: bytes) -> None:
         file = self.open[descriptor]
         assert file is not None
-        half = (len(data) + 1) // 2
+        place, half = os.lseek(descriptor, 0, os.SEEK_CUR), (len(data) + 1) // 2
         file.pending += [(place, data[:half]), (place + half, data[half:])]
 
     def _fsync(self, arguments: tuple[Any, ...], _: Any) -> None:

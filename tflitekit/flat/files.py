@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..graph import Model
 
 _SLICE = 1 << 18
-_POSITION = threading.Lock()  # for systems that write at the position of the file only
+_BEHIND = 1 << 22  # bytes that are written before the disk is told to begin
 OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -292,8 +292,7 @@ def _copy_new(source: Path, copy: Path) -> None:
         stack.callback(os.close, reading)
         writing = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPENING, 0o666)
         stack.callback(os.close, writing)
-        while piece := os.read(reading, _SLICE):
-            _write_all(writing, [piece])
+        _write_all(writing, iter(lambda: os.read(reading, _SLICE), b""))
         _take_over(writing, os.fstat(reading))
         os.fsync(writing)
 
@@ -321,42 +320,61 @@ def remove(path: Path) -> None:
 
 
 def _write_all(descriptor: int, pieces: Pieces, written: Callable[[int], None] = lambda _: None) -> int:
-    """Write everything to a file that is empty or at its end; what is computed by several threads, and last. All tell `written` how much they wrote.
-
-    In slices: one long write of mapped pages took 1.7 times as long as slices of this size, which take 0.9 of `cp`.
-    """
-    total, later = 0, list[tuple[int, Deferred]]()
+    """Write everything to an empty file; what is computed by several threads, and last. All tell `written` how much they wrote."""
+    total, later, writing = 0, list[tuple[int, Deferred]](), _Writing(descriptor, written)
     for piece in pieces:
         if isinstance(piece, Deferred):
             later.append((total, piece))
-            os.lseek(descriptor, len(piece), os.SEEK_CUR)
         else:
-            view, at = memoryview(piece), 0
-            while at < len(view):
-                count = os.write(descriptor, view[at : at + _SLICE])
-                at += count
-                written(count)
+            writing.put(total, memoryview(piece))
         total += len(piece)
 
     def work(pieces: Iterator[tuple[int, Deferred]]) -> None:
         for base, piece in pieces:
-            piece.put(partial(_put, descriptor, base, written))
+            piece.put(partial(writing.put_after, base))
 
     share(sorted(later, key=lambda one: -len(one[1])), work, sum(len(piece) for _, piece in later))
+    writing.begin()
     return total
 
 
-def _put(descriptor: int, base: int, written: Callable[[int], None], position: int, part: memoryview) -> None:
-    """Write bytes at a position; several threads may do so."""
-    at = 0
-    while at < len(part):
-        if hasattr(os, "pwrite"):
-            at += os.pwrite(descriptor, part[at:], base + position + at)
-        else:
-            with _POSITION:
-                os.lseek(descriptor, base + position + at, os.SEEK_SET)
-                at += os.write(descriptor, part[at:])
-    written(len(part))
+class _Writing:
+    """Writes bytes at positions of a file, for one thread at a time: two that do so at once were measured to take three times as long as one.
+
+    In slices: one long write of mapped pages took 1.7 times as long as slices of this size. And the disk is told to begin with what is there, so that
+    it is at work while the rest is computed or copied: with syncing, that takes 0.7 of the time.
+    """
+
+    def __init__(self, descriptor: int, written: Callable[[int], None]) -> None:
+        self._descriptor, self._written, self._lock = descriptor, written, threading.Lock()
+        self._position = self._begun = 0
+
+    def put_after(self, base: int, position: int, part: memoryview) -> None:
+        """Write bytes at a position that counts from `base`."""
+        self.put(base + position, part)
+
+    def put(self, position: int, part: memoryview) -> None:
+        """Write bytes at a position."""
+        with self._lock:
+            if position != self._position:
+                self.begin()
+                os.lseek(self._descriptor, position, os.SEEK_SET)
+                self._position = self._begun = position
+            at = 0
+            while at < len(part):
+                count = os.write(self._descriptor, part[at : at + _SLICE])
+                at += count
+                self._position += count
+                if self._position - self._begun >= _BEHIND:
+                    self.begin()
+        self._written(len(part))
+
+    def begin(self) -> None:
+        """Have the disk begin with what was written since the last time. Only advice: systems that do not take it do all when the file is synced."""
+        if hasattr(os, "posix_fadvise") and self._position - self._begun >= _SLICE:
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._descriptor, self._begun, self._position - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = self._position
 
 
 def _check_written(descriptor: int, size: int, check: Callable[[memoryview], None]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tflitekit as tk
@@ -33,7 +37,13 @@ def quietly(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def starts(model: Path | None, repeats: int = 21) -> list[Row]:
+def processor_time() -> float:
+    """Seconds that the children which have ended took of the processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def starts(model: Path | None, repeats: int = 21, clock: Callable[[], float] = time.perf_counter) -> list[Row]:
     """Help and the version against an interpreter that does nothing; the summary of a model of about 3 MB against one that imports numpy."""
     script = Path(sys.executable).with_name("tflitekit")
     command = [str(script)] if script.exists() else [sys.executable, "-m", "tflitekit"]
@@ -45,7 +55,8 @@ def starts(model: Path | None, repeats: int = 21) -> list[Row]:
             cases.append((f"summary {model}", 'python -c "import numpy"', numpy, 150.0, 100.0))
         for words, name, other, target, aim in cases:
             mine = [*command, *words.split(" ", 1)]
-            timing = interleave({"tflitekit": lambda mine=mine, run=run: run(mine), name: lambda other=other: quietly(other)}, repeats)  # type: ignore[misc]
+            candidates = {"tflitekit": partial(run, mine), name: partial(quietly, other)}
+            timing = interleave(candidates, repeats, clock=clock)
             what = f"summary of a model of {model.stat().st_size / 1e6:.1f} MB" if model is not None and " " in words else words
             rows.append(timing.row(f"{what}, {way}", target, MORE, aim=aim))
     return rows

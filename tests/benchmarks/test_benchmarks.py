@@ -79,7 +79,7 @@ def test_beyond_in_small(tmp_path: Path) -> None:
 
 
 def test_starts_in_small(models: Path) -> None:
-    expect(processes.starts(three_megabytes(), repeats=3), SLACK)
+    expect(processes.starts(three_megabytes(), repeats=3, clock=processes.processor_time), SLACK)
 
 
 def test_kernels_in_small() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -92,3 +94,9 @@ def test_after_a_fork_threads_are_started_anew() -> None:
         finally:
             os._exit(signal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_process_among_many_works_alone() -> None:
+    """Each of them starting threads would only make them wait for one another."""
+    code = "from tflitekit import _crew; _crew.work_alone(); print(_crew.threads(1 << 30))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

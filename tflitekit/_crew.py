@@ -54,11 +54,12 @@ def _pool() -> ThreadPoolExecutor:
     """The threads beside the calling one, started when they are first needed."""
     global _crew
     if _crew is None:
-        _crew = ThreadPoolExecutor(max(1, _usable() - 1), "tflitekit", _start)
+        _crew = ThreadPoolExecutor(max(1, _usable() - 1), "tflitekit", work_alone)
     return _crew
 
 
-def _start() -> None:
+def work_alone() -> None:
+    """This thread shares its work with no other from now on: for the threads of the crew, and for one of many processes."""
     _own.busy = True
 
 

@@ -127,10 +127,12 @@ def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, ow
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
+    from .._crew import work_alone
+
     # A forked child has what is imported here; elsewhere children import it themselves.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
-    pool = ProcessPoolExecutor(count, mp_context=context)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=work_alone)
     try:
         for future in [pool.submit(call, _for(path, function, own), path) for path in paths]:
             try:

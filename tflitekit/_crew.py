@@ -59,7 +59,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def work_alone() -> None:
-    """This thread shares its work with no other from now on: for the threads of the crew, and for one of many processes."""
+    """Let the calling thread share its work with no other from now on: for the threads of the crew, and for one of many processes."""
     _own.busy = True
 
 

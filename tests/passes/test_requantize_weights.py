@@ -346,6 +346,15 @@ def test_what_integer_kernels_do_not_compute_is_refused(options: dict[str, Any],
     assert not result.changes and reason in result.refused[0].text
 
 
+def test_weights_of_uint8_operators_lead_to_the_pass_that_changes_both() -> None:
+    model = tk.read(Path(__file__).parents[2] / "examples" / "models" / "classifier_uint8_placeholder.tflite")
+    result = tk.run(model, RequantizeWeights(to="int8"))
+    assert not result.changes and result.refused
+    for note in result.refused:
+        assert note.text.endswith(" with UINT8 activations takes UINT8 weights; convert-activations --to int8 changes both")
+    assert tk.run(model, tk.passes.ConvertActivations(to="int8")).changes
+
+
 def test_small_blockwise_products_and_int2_convolutions_are_refused() -> None:
     for model, options, reason in (
         (dense(units=3), {"to": "int4", "granularity": "blockwise-32"}, "at least 4 units"),

@@ -12,6 +12,7 @@ from .choices import AUTO, EXPLICIT, HYBRID, Choice
 from .constants import Constant, Reader
 
 _TOPICS = (Topic.WEIGHTS_TYPE, Topic.WEIGHTS_GRANULARITY, Topic.WEIGHTS_BLOCKS)
+_BYTES = {TensorType.INT8, TensorType.UINT8}
 # With fewer units, the builtin kernels for blockwise FULLY_CONNECTED silently return the bias alone (fact blocks-small).
 _UNITS = 4
 
@@ -126,6 +127,8 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
     if name == "SVDF" and not reader.takes_floats and reader.position != reader.weights.operands[0]:
         return "the time weights of an integer SVDF are INT16"
     form = reader.weights.form(activation, choice.type, granularity)
+    if form is None and {activation, choice.type} == _BYTES:
+        return f"{name} with {activation.name} activations takes {activation.name} weights; convert-activations --to {choice.type.name.lower()} changes both"
     if form is None:
         taken = ", ".join(f"{f.weights.name} {f.granularity.value}" for f in reader.weights.forms if f.activation == activation) or "none"
         known = [f.what for topic in _TOPICS for f in rule.about(topic, activation, choice.type, granularity) if len(f.reactions) > 1]

@@ -128,7 +128,8 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
         return "the time weights of an integer SVDF are INT16"
     form = reader.weights.form(activation, choice.type, granularity)
     if form is None and {activation, choice.type} == _BYTES:
-        return f"{name} with {activation.name} activations takes {activation.name} weights; convert-activations --to {choice.type.name.lower()} changes both"
+        both = f"convert-activations --to {choice.type.name.lower()} changes both"
+        return f"{name} with {activation.name} activations takes {activation.name} weights; {both}"
     if form is None:
         taken = ", ".join(f"{f.weights.name} {f.granularity.value}" for f in reader.weights.forms if f.activation == activation) or "none"
         known = [f.what for topic in _TOPICS for f in rule.about(topic, activation, choice.type, granularity) if len(f.reactions) > 1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import tflitekit as tk
 
 from .. import generated
-from .harness import OF_ITS_TIME, Row, interleave
+from .harness import ENVIRONMENT, OF_ITS_TIME, Row, interleave
 
 
 def touch_operands(model: tk.Model) -> float:
@@ -52,16 +52,16 @@ def folder_of_files(paths: list[Path], folder: Path, count: int, repeats: int = 
     command = [sys.executable, "-m", "tflitekit", "audit"]
 
     def audit(jobs: int) -> str:
-        return subprocess.run([*command, files, "--jobs", str(jobs)], check=True, capture_output=True, text=True).stdout
+        return subprocess.run([*command, files, "--jobs", str(jobs)], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
 
     def loop() -> None:
         script = 'for file in "$0"/*.tflite; do "$@" "$file" > /dev/null || exit 1; done'
-        subprocess.run(["sh", "-c", script, files, *command], check=True)
+        subprocess.run(["sh", "-c", script, files, *command], check=True, env=ENVIRONMENT)
 
     def same(mine: str, other: str) -> None:
         assert mine == other
 
-    name = f"{count} files: audit, 2 jobs"
+    name = f"{count} files, {sum(path.stat().st_size for path in files.iterdir()) / 1e6:.0f} MB: audit, 2 jobs"
     by_jobs = interleave({"tflitekit": partial(audit, 2), "--jobs 1": partial(audit, 1)}, repeats, check=same)
     by_loop = interleave({"tflitekit": partial(audit, 2), "shell loop": loop}, repeats)
     shutil.rmtree(files)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import tflitekit as tk
 
-from .harness import MORE, Row, interleave
+from .harness import ENVIRONMENT, MORE, Row, interleave
 
 
 def at_a_terminal(command: list[str]) -> None:
     """Run a command whose output is a terminal of 100 columns."""
     ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color", "COLUMNS": "100"}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         try:
@@ -34,7 +34,7 @@ def at_a_terminal(command: list[str]) -> None:
 
 def quietly(command: list[str]) -> None:
     """Run a command whose output is read by a program."""
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
 
 
 def processor_time() -> float:

@@ -17,7 +17,7 @@ import tflitekit as tk
 from tflitekit.flat import codec
 
 from .. import generated
-from .harness import FASTER, REPOSITORY, Row, interleave, unsynced
+from .harness import ENVIRONMENT, FASTER, REPOSITORY, Row, interleave, unsynced
 
 PEER = "flatbuffer_utils"
 SCHEMA = REPOSITORY / "schema" / "tflite.fbs"
@@ -122,13 +122,15 @@ def other_readers(count: int, folder: Path, repeats: int = 5) -> list[Row]:
         return rows
     json = folder / "many.json"
 
+    def run(*command: str | Path) -> None:
+        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
+
     def copy() -> None:
-        subprocess.run([sys.executable, "-m", "tflitekit", "copy", "--rebuild", "--force", source, "-o", ours], check=True, capture_output=True)
+        run(sys.executable, "-m", "tflitekit", "copy", "--rebuild", "--force", source, "-o", ours)
 
     def through_json() -> None:
-        where = ["--raw-binary", "-o", folder]
-        subprocess.run([flatc, "--json", "--strict-json", *where, SCHEMA, "--", source], check=True, capture_output=True)
-        subprocess.run([flatc, "--binary", "-o", folder / "back", SCHEMA, json], check=True, capture_output=True)
+        run(flatc, "--json", "--strict-json", "--raw-binary", "-o", folder, SCHEMA, "--", source)
+        run(flatc, "--binary", "-o", folder / "back", SCHEMA, json)
 
     timing = interleave({"tflitekit": copy, "flatc, JSON": through_json}, repeats)
     shutil.rmtree(folder / "back", ignore_errors=True)

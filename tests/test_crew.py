@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -82,17 +83,37 @@ def test_an_error_ends_the_work_and_comes_out(who: str) -> None:
     assert len(done) == count, "nobody works any more"
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no signals to threads here")
+def test_interrupts_wait_for_the_threads_that_have_begun() -> None:
+    """Also the second one, which comes while they are waited for."""
+    ready, done = threading.Barrier(3, timeout=10), []
+
+    def work(items: Iterator[int]) -> None:
+        next(items)
+        ready.wait()
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        for _ in range(3):
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        done.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        share(range(3), work, LARGE + 1)
+    assert done == [1, 1]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_after_a_fork_threads_are_started_anew() -> None:
     share(range(10), list, LARGE + 1)
     child = os.fork()
     if child == 0:
-        signal = 1
+        status = 1
         try:
-            signal = 0 if sorted(chain(*share(range(100), list, LARGE + 1))) == list(range(100)) else 2
+            status = 0 if sorted(chain(*share(range(100), list, LARGE + 1))) == list(range(100)) else 2
         finally:
-            os._exit(signal)
+            os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

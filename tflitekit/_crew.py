@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TypeVar
 
@@ -44,10 +44,26 @@ def share(items: Iterable[T], work: Callable[[Iterator[T]], R], size: int) -> li
     try:
         own = work(chain(given[:1], taken))
     finally:
-        deque(taken, 0)  # after an error, so that the other threads end
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)
+        begun = _end(others, taken)
     return [own, *(other.result() for other in begun)]
+
+
+def _end(others: list[Future[R]], taken: Iterator[T]) -> list[Future[R]]:
+    """Drop the items that are left after an error, and wait for the threads that have begun, whatever interrupts: they may hold a file that is closed
+    afterwards. Returns what they were called for.
+    """
+    interrupt: BaseException | None = None
+    while True:
+        try:
+            deque(taken, 0)
+            begun = [other for other in others if not other.cancel()]
+            wait(begun)
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+    return begun
 
 
 def _pool() -> ThreadPoolExecutor:

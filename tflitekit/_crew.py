@@ -6,9 +6,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,6 +57,8 @@ def _end(others: list[Future[R]], taken: Iterator[T]) -> list[Future[R]]:
     interrupt: BaseException | None = None
     while True:
         try:
+            from concurrent.futures import wait  # 5 ms, which small models can do without
+
             deque(taken, 0)
             begun = [other for other in others if not other.cancel()]
             wait(begun)
@@ -70,6 +74,8 @@ def _pool() -> ThreadPoolExecutor:
     """The threads beside the calling one, started when they are first needed."""
     global _crew
     if _crew is None:
+        from concurrent.futures import ThreadPoolExecutor
+
         _crew = ThreadPoolExecutor(max(1, _usable() - 1), "tflitekit", work_alone)
     return _crew
 

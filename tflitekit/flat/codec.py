@@ -8,16 +8,20 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._walk import explained
-from ..diff import Change, diff
 from ..errors import InputError, OutputError, RecoveryWarning, SerializeError, TFLiteKitError
 from ..graph import Model, view_of
-from . import files, inplace, patch
+from . import files, inplace
 from .container import survey
 from .reader import alignments, decode
 from .verifier import Verifier
-from .writer import Piece, rebuild
+
+if TYPE_CHECKING:
+    from ..diff import Change
+    from . import patch
+    from .writer import Piece
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None, real: 
 
 def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = False) -> Output:
     """Decide how to write a model: the source bytes if nothing changed, a patch if all changes keep their size, else a new layout."""
+    # Not at the top: what only looks at a model starts 5 ms sooner.
+    from ..diff import diff
+    from . import patch
+    from .writer import rebuild
+
     changes = None
     if model.source is not None and not rebuild_always:
         data = model.source.data

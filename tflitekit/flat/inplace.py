@@ -17,16 +17,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..diff import Change
 from ..errors import InputError, OutputError
 from ..graph import Deferred, Model
 from .files import OPENING, Source, Stamp, close_quietly, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
-from .patch import Edit
 from .verifier import Verifier
+
+if TYPE_CHECKING:
+    from ..diff import Change
+    from .patch import Edit
 
 try:
     import fcntl

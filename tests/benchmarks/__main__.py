@@ -45,7 +45,7 @@ def operators(folder: Path, quick: bool) -> list[Row]:
 
 
 def readers(folder: Path, quick: bool) -> list[Row]:
-    return tables.other_readers(2_000 if quick else 20_000, folder)
+    return [row for count in ((200, 2_000) if quick else (2_000, 20_000, 100_000)) for row in tables.other_readers(count, folder)]
 
 
 def channels(folder: Path, quick: bool) -> list[Row]:

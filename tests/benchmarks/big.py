@@ -109,7 +109,10 @@ def beyond(size: int, folder: Path, repeats: int = 5) -> list[Row]:
             assert np.array_equal(np.frombuffer(outcome.outputs[0][2], np.float32), row)
     ours.unlink()
     name = f"{size / MEGABYTE:.0f} MiB behind the flatbuffer"
-    summary = memory(f"summary_facts(tk.read({str(source)!r}))", "from tflitekit.reports.facts_summary import summary_facts")
+    command = f"with contextlib.redirect_stdout(out):\n    main(['summary', '--json', {str(source)!r}])"
+    check = f"facts = json.loads(out.getvalue())\nassert facts['container']['offset_bytes'] == facts['constants']['bytes'] > {size}"
+    prepare = "import contextlib, io, json\nfrom tflitekit.cli.main import main\nout = io.StringIO()"
+    summary = memory(f"{command}\n{check}", prepare)
     rows = [memory_row(f"{name}: summary", summary, 64, 32), *rebuilt(name, source, folder, ((0, 0), (64, 32)), repeats)]
     for path in (source, sparse):
         path.unlink()

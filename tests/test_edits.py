@@ -289,7 +289,8 @@ def test_deferred_data_is_computed_when_it_is_written_and_not_before(tmp_path: P
     assert bytes(tensor.buffer.data) == compute().tobytes()
     half = 1 << 19
     apart = "do not join"
-    for places, words in ((0,), f"{half} computed"), ((0, half + 1), f"{2 * half + 1} computed"), ((0, half // 2), apart), ((half,), apart):
+    beyond = f"{2 * half + 1} computed"
+    for places, words in ((0,), f"{half} computed"), ((0, half + 1), beyond), ((0, half // 2), apart), ((half,), apart), ((0, half, -half), apart):
 
         def wrong(put: Callable[[int, np.ndarray], None], places: tuple[int, ...] = places) -> None:
             for place in places:

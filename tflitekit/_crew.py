@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,7 +43,18 @@ def share(items: Iterable[T], work: Callable[[Iterator[T]], R], size: int) -> li
     count, taken = threads(size), iter(given[1:])
     if count == 1 or len(given) < 2:
         return [work(iter(given))]
-    others = [_pool().submit(work, taken) for _ in range(count - 1)]
+
+    def other() -> R:
+        try:
+            return work(taken)
+        except BaseException:
+            deque(taken, 0)  # so that nobody goes on
+            raise
+
+    others: list[Future[R]] = []
+    with suppress(RuntimeError):  # there are no more threads, or not any more: the interpreter is about to end
+        for _ in range(count - 1):
+            others.append(_pool().submit(other))
     try:
         own = work(chain(given[:1], taken))
     finally:

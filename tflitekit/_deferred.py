@@ -56,7 +56,7 @@ class Deferred:
             view = as_bytes(part, "Buffer.data")
             parts.append((position, position + len(view)))
             if not 0 <= position <= self._length - len(view):
-                self._check(position + len(view))
+                self._check(position + len(view) if position >= 0 else -1)
             put(position, view)
 
         self._fill(within)

@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tflitekit as tk
 from tests.flat.test_container import zipped
 from tests.flat.test_patch import small
+from tflitekit import _crew
 from tflitekit.flat import files
+from tflitekit.graph import Deferred
 
 BODY = tk.serialize(small())
 
@@ -200,6 +205,31 @@ def test_interrupted_writes_leave_nothing(saved: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         tk.write(tk.read(saved), saved, overwrite=True)
     assert saved.read_bytes() == BODY and [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_after_an_interrupt_no_thread_writes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are waited for, which could take long."""
+    monkeypatch.setattr(_crew, "_usable", lambda: 2)
+    monkeypatch.setattr(_crew, "LARGE", 0)
+    begun, interrupted, calls = threading.Event(), threading.Event(), list[int]()
+
+    def interrupt() -> np.ndarray:
+        assert begun.wait(10)
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    def slow(put: Callable[[int, object], None]) -> None:
+        begun.set()
+        assert interrupted.wait(10)
+        for at in range(100):
+            time.sleep(0.01)
+            put(at, b"1")
+
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, part: calls.append(len(part)) or write(descriptor, part))
+    with pytest.raises(KeyboardInterrupt):
+        files.replace_file(tmp_path / "new.tflite", [Deferred(100, interrupt), Deferred(100, fill=slow)], False, lambda _: None)
+    assert len(calls) < 50 and not list(tmp_path.iterdir())
 
 
 def test_a_new_file_does_not_replace_one_that_appeared(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,8 +330,9 @@ def _write_all(descriptor: int, pieces: Pieces, written: Callable[[int], None] =
         total += len(piece)
 
     def work(pieces: Iterator[tuple[int, Deferred]]) -> None:
-        for base, piece in pieces:
-            piece.put(partial(writing.put_after, base))
+        with writing.ended_by_errors():
+            for base, piece in pieces:
+                piece.put(partial(writing.put_after, base))
 
     share(sorted(later, key=lambda one: -len(one[1])), work, sum(len(piece) for _, piece in later))
     writing.begin()
@@ -348,6 +349,16 @@ class _Writing:
     def __init__(self, descriptor: int, written: Callable[[int], None]) -> None:
         self._descriptor, self._written, self._lock = descriptor, written, threading.Lock()
         self._position = self._begun = 0
+        self._error: BaseException | None = None
+
+    @contextlib.contextmanager
+    def ended_by_errors(self) -> Iterator[None]:
+        """After an error within, or an interrupt, no other thread writes on: nobody wants the file any more, and all are waited for."""
+        try:
+            yield
+        except BaseException as error:
+            self._error = self._error or error
+            raise
 
     def put_after(self, base: int, position: int, part: memoryview) -> None:
         """Write bytes at a position that counts from `base`."""
@@ -356,12 +367,14 @@ class _Writing:
     def put(self, position: int, part: memoryview) -> None:
         """Write bytes at a position."""
         with self._lock:
-            if position != self._position:
+            if self._error is None and position != self._position:
                 self.begin()
                 os.lseek(self._descriptor, position, os.SEEK_SET)
                 self._position = self._begun = position
             at = 0
             while at < len(part):
+                if self._error is not None:
+                    raise self._error
                 count = os.write(self._descriptor, part[at : at + _SLICE])
                 at += count
                 self._position += count

@@ -137,7 +137,6 @@ class Spread:
             self._pattern = np.tile(np.repeat(part, block.spread), block.tiles)
         return self._pattern
 
-
     def apply(self, by: np.ufunc, block: Block, values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
         """`out` becomes by(value, that of its channel), for the elements of a block."""
         held = np.setbufsize(_BUFFER)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import EditError
+from . import limits
 from .base import Notes, Pass, option
 from .weights.choices import FORMS, GRANULARITIES, RANGES, ROUNDINGS, TARGETS, Choice, Choices, Rule, parse_choices, read_recipe, size
 
@@ -37,8 +38,8 @@ class RequantizeWeights(Pass):
     )
     operator: tuple[str, ...] = option((), "only weights of this operator type, such as FULLY_CONNECTED", metavar="TYPE", repeated=True)
     min_elements: int = option(0, "only weights of at least so many elements (1024, 64k, 2M)", metavar="N", parse=size)
-    min_sqnr: float | None = option(None, "keep a tensor as it was if its signal to noise ratio would be below so many dB", metavar="DB", parse=float)
-    max_error: float | None = option(None, "keep a tensor as it was if an error would be above this, in real values", metavar="E", parse=float)
+    min_sqnr: float | None = limits.min_sqnr()
+    max_error: float | None = limits.max_error()
     recipe: tuple[Rule, ...] | None = option(
         None, "what is different for single tensors: a TOML file of [[weights]] tables", metavar="FILE", parse=read_recipe
     )

@@ -14,11 +14,10 @@ from ..._schema import BlockwiseQuantization, TensorType
 from ...errors import EditError, RefusedError
 from ...graph import Buffer, Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.kernels import Floats
-from ...quant.loss import Loss, total
-from ...quant.rules import LITERT
-from ...types import INTEGER_RANGES, byte_size, text
+from ...types import INTEGER_RANGES, byte_size
 from ..base import Notes
 from ..bias import BiasKeeper, BiasUse, reencoded
+from ..costs import Cost, beyond, tell, tell_total
 from ..parameters import chosen
 from ..surgery import convert, first_reader, raise_versions, redirect, remove_unused, tensor_like, unique_name
 from .choices import Choice, choice_for
@@ -29,7 +28,6 @@ from .plan import Plan, plan, together
 if TYPE_CHECKING:
     from ..requantize_weights import RequantizeWeights
 
-_WORST = 3  # channels that are told
 # Bytes of results that one run keeps; what goes beyond is computed when it is written.
 KEPT = 4 << 20
 # The largest code of a bias that new weight scales are chosen for: half of what INT32 holds, as TensorFlow's tools do it.
@@ -45,10 +43,15 @@ class Job:
     before: int
 
     @property
-    def after(self) -> int:
-        """Bytes of data and block scales."""
-        scales = self.made.parameters.scale if self.made.parameters is not None and self.made.block else ()
-        return len(self.made.data) + 2 * len(scales)
+    def cost(self) -> Cost:
+        """What it costs. Its bytes are those of data and block scales."""
+        one, made = self.plan, self.made
+        kind = one.granularity.value if one.granularity is not None else ""
+        scales = made.parameters.scale if made.parameters is not None and made.block else ()
+        return Cost(
+            one.constant.tensor, one.type, f"blockwise-{made.block}" if made.block else kind, one.form, self.before,
+            len(made.data) + 2 * len(scales), (id(made), id(made)), made.loss, made.exact, tuple(runtime.value for runtime in one.runtimes),
+        )  # fmt: skip
 
 
 def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
@@ -56,7 +59,11 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
     picked = _picked(options, model)
     if options.try_:
         for number, choice in enumerate(options.try_):
-            _tell_total(_jobs(options, model, picked, choice, notes, number), notes, choice=str(choice))
+            tried = [job.cost for job in _jobs(options, model, picked, choice, notes, number)]
+            if tried:
+                tell_total(tried, notes, str(choice))
+            else:
+                notes.remark(None, f"{choice}: nothing can be encoded so", choice=str(choice))
         return
     jobs = _jobs(options, model, picked, options.choice, notes)
     if not jobs:
@@ -66,12 +73,13 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
     _place(model, jobs)
     leftover = [thing for job in jobs for thing in _rewire(model, job)]
     _clear(model, jobs, leftover)
-    for job in jobs:
-        _tell(job, notes)
+    costs = [job.cost for job in jobs]
+    for cost in costs:
+        tell(cost, notes)
     keeper.restore(notes)
     for code, old in raise_versions(model):
         notes.remark(None, f"{code.op_name}: version {old} raised to {code.version}, which its types need")
-    _tell_total(jobs, notes)
+    tell_total(costs, notes)
 
 
 def _picked(options: RequantizeWeights, model: Model) -> list[Constant]:
@@ -128,7 +136,7 @@ def _jobs(
     jobs = [job for job in jobs if job.plan.constant in stays]
     if number is not None:
         for job in jobs:
-            _tell(job, notes, str(choice))
+            tell(job.cost, notes, str(choice))
     return jobs
 
 
@@ -218,11 +226,9 @@ def _job(order: Order, made: Encoding | str) -> Job | str:
         _check_biases(one, made, order.uses)
     except (EditError, RefusedError) as error:
         return str(error)
-    if made.loss is not None:
-        if one.choice.min_sqnr is not None and made.loss.sqnr < one.choice.min_sqnr:
-            return f"as {one.type.name} its SQNR would be {made.loss.sqnr:.1f} dB, below {one.choice.min_sqnr:g}"
-        if one.choice.max_error is not None and made.loss.largest > one.choice.max_error:
-            return f"as {one.type.name} its largest error would be {made.loss.largest:.3g}, above {one.choice.max_error:g}"
+    broken = beyond(made.loss, one.type, one.choice.min_sqnr, one.choice.max_error)
+    if broken:
+        return broken
     scales = tensor.quantization.details.scales if _blockwise(tensor) else None  # type: ignore[union-attr]
     return Job(one, made, len(order.source.data) + (0 if scales is None or scales.buffer is None else len(scales.buffer.data or b"")))
 
@@ -355,66 +361,3 @@ def _parameters(model: Model, subgraph: SubGraph, tensor: Tensor, made: Encoding
         buffer=model.add_buffer(made.parameters.scale.astype(np.float16).view(np.uint8)),
     ))  # fmt: skip
     return QuantizationParameters(details=BlockwiseQuantization(scales=scales, block_size=made.block))
-
-
-# ---- what is said ----
-
-
-def _tell(job: Job, notes: Notes, choice: str = "") -> None:
-    one, made, cost = job.plan, job.made, job.made.loss
-    kind = one.granularity.value if one.granularity is not None else ""
-    kind = f"blockwise-{made.block}" if made.block else kind
-    source = one.constant.tensor.type.name if choice else ""
-    data: dict[str, Any] = {
-        "to": one.type.name, "granularity": kind, "form": one.form, "bytes_before": job.before, "bytes_after": job.after, "exact": made.exact,
-        "runtimes": [runtime.value for runtime in one.runtimes],
-    }  # fmt: skip
-    words = f"{source + ' as ' if source else ''}{one.type.name}{' ' + kind if kind else ''}, {one.form}"
-    if cost is not None:
-        data |= loss_data(cost) | {"worst": _worst(cost)}
-        words += f": {cost_text(cost)}"
-    elif made.exact:
-        words += ": nothing is lost"
-    if len(one.runtimes) < len(LITERT):
-        words += f"; right only in {', '.join(runtime.value for runtime in one.runtimes) or 'no runtime'}"
-    (notes.remark if choice else notes.changed)(one.constant.tensor, words, **data, **({"choice": choice} if choice else {}))
-
-
-def _worst(cost: Loss) -> list[list[Any]]:
-    """The worst channels: number, dB (None where there is only noise), largest error."""
-    entries = cost.worst(_WORST) if len(cost.channel_sqnr) > 1 else []
-    return [[channel, decibels if np.isfinite(decibels) else None, error] for channel, decibels, error in entries if error]
-
-
-def loss_data(cost: Loss) -> dict[str, Any]:
-    """The numbers of a loss as data; `sqnr` is None where nothing is lost."""
-    return {
-        "elements": cost.elements, "max_error": cost.largest, "rms": cost.rms, "sqnr": cost.sqnr if np.isfinite(cost.sqnr) else None,
-        "clipped": cost.clipped, "levels": cost.levels, "signal": cost.signal, "noise": cost.noise,
-    }  # fmt: skip
-
-
-def cost_text(cost: Loss) -> str:
-    """A loss in words."""
-    if not cost.noise:
-        return "nothing is lost"
-    clipped = f", {cost.clipped} clipped" if cost.clipped else ""
-    return f"SQNR {cost.sqnr:.1f} dB, error at most {cost.largest:.3g}, RMS {cost.rms:.3g}{clipped}"
-
-
-def _tell_total(jobs: Sequence[Job], notes: Notes, choice: str = "") -> None:
-    if not jobs:
-        notes.remark(None, f"{choice}: nothing can be encoded so" if choice else "no weights were changed", **({"choice": choice} if choice else {}))
-        return
-    before, after = (sum({id(job.made): getattr(job, name) for job in jobs}.values()) for name in ("before", "after"))
-    losses = [job.made.loss for job in jobs if job.made.loss is not None]
-    words = f"{len(jobs)} tensor{'s' * (len(jobs) > 1)}, {before} bytes to {after}"
-    data: dict[str, Any] = {"tensors": len(jobs), "bytes_before": before, "bytes_after": after}
-    if len(losses) == len(jobs):
-        cost = total(losses)
-        words += f": {cost_text(cost)}"
-        data |= loss_data(cost)
-        worst = min(jobs, key=lambda job: job.made.loss.sqnr if job.made.loss is not None else 0.0)
-        if worst.made.loss is not None and worst.made.loss.noise:
-            data["worst_tensor"] = text(worst.plan.constant.tensor.name)
-    notes.remark(None, f"{choice}: {words}" if choice else f"in total: {words}", total=True, **data, **({"choice": choice} if choice else {}))

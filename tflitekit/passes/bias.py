@@ -79,11 +79,12 @@ class BiasKeeper:
         self.model = model
         self.before = list(bias_uses(model))
 
-    def restore(self, notes: Notes, type_: TensorType | None = None, operators: Container[Operator] | None = None) -> float:
+    def restore(self, notes: Notes | None, type_: TensorType | None = None, operators: Container[Operator] | None = None) -> float:
         """Encode every bias whose scale changed; returns the largest rounding error in real values.
 
-        `type_` is the type that the biases of `operators` have to have from now on (None: the one that they have). RefusedError if a code would not
-        fit in its type: the scales are too small for this bias. A bias that other operators read at other scales gets a tensor of its own.
+        `notes` None: the caller tells what biases lose. `type_` is the type that the biases of `operators` have to have from now on (None: the one
+        that they have). RefusedError if a code would not fit in its type: the scales are too small for this bias. A bias that other operators read
+        at other scales gets a tensor of its own.
         """
         worst = 0.0
         for use in self.before:
@@ -94,7 +95,7 @@ class BiasKeeper:
             worst = max(worst, self._encode(use, scales, wanted, notes))
         return worst
 
-    def _encode(self, use: BiasUse, scales: Scales, type_: TensorType, notes: Notes) -> float:
+    def _encode(self, use: BiasUse, scales: Scales, type_: TensorType, notes: Notes | None) -> float:
         tensor = use.operator.inputs[use.rule.operand]
         assert tensor is not None
         codes, error = reencoded(tensor, use.scales, scales, type_)
@@ -105,10 +106,11 @@ class BiasKeeper:
             tensor.quantization = _followed(tensor.quantization, use.scales, scales)
         tensor.type = type_
         self.model.set_data(tensor, codes)
-        notes.changed(
-            tensor, f"bias of {use.operator.op_name} encoded again at input scale x weight scale; rounding error at most {error:.3g}",
-            max_error=error, scale=[float(s) for s in scales],
-        )  # fmt: skip
+        if notes is not None:
+            notes.changed(
+                tensor, f"bias of {use.operator.op_name} encoded again at input scale x weight scale; rounding error at most {error:.3g}",
+                max_error=error, scale=[float(s) for s in scales],
+            )  # fmt: skip
         return error
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import EditError
+from . import limits
 from .base import Notes, Pass, option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class ConvertActivations(Pass):
     encoded at a scale for each channel at which they do, and the bias follows. int8 weights become uint8 where they have one scale; several are
     first made one only with `per_tensor`. int16 is symmetric: its scale holds the range that the tensor had, and where
     the old codes ended at 0 the operator gets a ReLU, since converters leave one out there. Operators without a kernel for the new
-    type keep the old one, between QUANTIZE operators.
+    type keep the old one, between QUANTIZE operators, and so do those whose constants would lose more than `min_sqnr` or `max_error` allow.
     """
 
     name: ClassVar[str] = "convert-activations"
@@ -32,6 +33,8 @@ class ConvertActivations(Pass):
     })  # fmt: skip
     to: str = option("", "the type of the activations", choices=TYPES)
     per_tensor: bool = option(False, "make weights with several scales have one, where the new type demands it; the error is shown")
+    min_sqnr: float | None = limits.min_sqnr()
+    max_error: float | None = limits.max_error()
 
     def __post_init__(self) -> None:
         if not self.to:

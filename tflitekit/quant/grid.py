@@ -155,7 +155,7 @@ def reduced(block: Block, values: npt.NDArray[Any], by: np.ufunc) -> npt.NDArray
     return np.asarray(by.reduceat(values, np.arange(0, len(values), block.shape[1])))  # unlike reduce over an axis, several threads at once
 
 
-def squares(block: Block, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def squares(block: Block, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The sums of squares of a block's values for each of its channels."""
     if block.spread:
         return np.asarray(reduced(block, np.square(values), np.add), np.float64)

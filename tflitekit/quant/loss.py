@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from .kernels import SCRATCH, Floats
 
 # An error above half a scale, and above what rounding in float32 explains, means that the code was clipped.
 _HALF = np.float32(0.5 + 2.0**-12)
+_Reals = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass
@@ -63,7 +65,7 @@ def total(losses: list[Loss]) -> Loss:
     )  # fmt: skip
 
 
-def measure(before: Floats, after: Floats, channels: Grid, scale: Floats | None = None, scales: Grid | None = None) -> Loss:
+def measure(before: _Reals, after: _Reals, channels: Grid, scale: Floats | None = None, scales: Grid | None = None) -> Loss:
     """Compare values with what they became. `channels` are those to report; `scale` and `scales` those of the new codes, to count clipped ones."""
     signal, noise = np.zeros(channels.channels), np.zeros(channels.channels)
     largest = np.zeros(channels.channels)
@@ -85,7 +87,7 @@ def measure(before: Floats, after: Floats, channels: Grid, scale: Floats | None 
     return made
 
 
-def _clipped(before: Floats, after: Floats, grid: Grid, scale: Floats) -> int:
+def _clipped(before: _Reals, after: _Reals, grid: Grid, scale: Floats) -> int:
     limits = Spread(scale * _HALF)
     count = 0
     for block in grid.blocks():
@@ -96,8 +98,10 @@ def _clipped(before: Floats, after: Floats, grid: Grid, scale: Floats) -> int:
     return count
 
 
-def levels(codes: npt.NDArray[np.int8] | npt.NDArray[np.uint8], possible: int) -> int:
-    """How many different codes of 8 bits and less occur; stops looking when `possible` have been seen."""
+def levels(codes: npt.NDArray[Any], possible: int) -> int:
+    """How many different codes occur; of those of 8 bits and less, stops looking when `possible` have been seen."""
+    if codes.itemsize > 1:
+        return len(np.unique(codes))
     seen = np.zeros(256, bool)
     for start in range(0, len(codes), 1 << 18):
         mark(codes[start : start + (1 << 18)], seen)

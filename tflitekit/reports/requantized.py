@@ -1,12 +1,13 @@
-"""What `requantize-weights` costs, as tables with bars: tensor by tensor, or choice by choice where several are tried."""
+"""What encoding constants again costs, as tables with bars: tensor by tensor, or choice by choice where several are tried."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..passes.activations.ledger import BIAS, CONSTANT, WEIGHTS
 from .bars import ASCII_BLOCKS
 from .report import Cell, Column, KeyValues, Section, Table, Value
-from .values import Facts, plural, short, size_text
+from .values import Facts, plural, size_text
 
 _BAR, _FULL = 10, 60.0  # cells, and the dB that fill them
 _POOR = 10.0  # dB below which a tensor has lost most of its meaning
@@ -28,11 +29,13 @@ def costs(notes: Sequence[Facts], blocks: str = ASCII_BLOCKS) -> list[Section]:
 
 
 def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
-    table = Table("weights", [
+    title = "constants" if any(note["data"]["form"] in (BIAS, CONSTANT) for note in notes) else "weights"
+    table = Table(title, [
         Column("stored as", priority=7, own_line=True), Column("SQNR", "right"), Column("", optional=True),
         Column("max error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
         Column("levels", "right", optional=True), Column("bytes", "right"), Column("tensor", priority=8, own_line=True, style="name"),
-        Column("worst channels", priority=9, own_line=True, optional=True),
+        Column("how", priority=8, own_line=True, optional=True),
+        Column("worst channels", priority=9, own_line=True, mark="worst channels ", optional=True),
         Column("computed right by", priority=10, own_line=True, mark="computed right by ", optional=True),
     ])  # fmt: skip
     for note in notes:
@@ -40,11 +43,22 @@ def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
         where = "" if len(data["runtimes"]) == 3 else ", ".join(data["runtimes"])
         worst = ", ".join(f"{channel}: {decibels(db)}" for channel, db, _ in data.get("worst", ()) if db is not None)
         table.rows.append([
-            f"{data['to']} {data['granularity']} {data['form']}".replace("  ", " "), *_figures(data, blocks),
-            str(data["levels"]) if data.get("levels") else "", f"{data['bytes_before']} -> {data['bytes_after']}", note["name"], worst,
+            _stored_as(data), *_figures(data, blocks),
+            str(data["levels"]) if data.get("levels") else "", _bytes(data), note["name"], data.get("how", ""), worst,
             Cell(where, "warning"),
         ])  # fmt: skip
     return table
+
+
+def _stored_as(data: Facts) -> str:
+    """Type, granularity and form; of biases and other constants the granularity follows, and weights need not be called so."""
+    form = data["form"]
+    return " ".join(filter(None, (data["to"], "" if form in (BIAS, CONSTANT) else data["granularity"], "" if form == WEIGHTS else form)))
+
+
+def _bytes(data: Facts) -> str:
+    before, after = data["bytes_before"], data["bytes_after"]
+    return f"{before}" if before == after else f"{before} -> {after}"
 
 
 def _figures(data: Facts, blocks: str) -> list[Value]:
@@ -55,7 +69,8 @@ def _figures(data: Facts, blocks: str) -> list[Value]:
         return [Cell("exact", "good"), Cell(blocks[-1] * _BAR, "good"), "0", "0", ""]
     style = "warning" if data["sqnr"] is None or data["sqnr"] < _POOR else ""
     bar = Cell(_bar(data["sqnr"] or 0.0, blocks), style)
-    return [Cell(decibels(data["sqnr"]), style), bar, short(data["max_error"]), short(data["rms"]), str(data["clipped"]) if data["clipped"] else ""]
+    errors = (f"{data[key]:.3g}" for key in ("max_error", "rms"))
+    return [Cell(decibels(data["sqnr"]), style), bar, *errors, str(data["clipped"]) if data["clipped"] else ""]
 
 
 def _bar(decibels: float, blocks: str) -> str:
@@ -71,8 +86,9 @@ def decibels(value: float | None) -> str:
 
 
 def _total(data: Facts, blocks: str) -> KeyValues:
+    before, after = size_text(data["bytes_before"]), size_text(data["bytes_after"])
     ratio, bar, largest, rms, clipped = (value.text if isinstance(value, Cell) else value for value in _figures(data, blocks))
-    rows: list[tuple[str, Value]] = [("size", f"{size_text(data['bytes_before'])} -> {size_text(data['bytes_after'])}")]
+    rows: list[tuple[str, Value]] = [("size", f"{after}, as before" if before == after else f"{before} -> {after}")]
     if bar:
         rows += [("SQNR", f"{ratio}  {bar}"), ("error", f"at most {largest}, RMS {rms}" + (f", {clipped} clipped" if clipped else ""))]
     if "worst_tensor" in data:
@@ -87,8 +103,7 @@ def _choices(totals: Sequence[Facts], blocks: str) -> Table:
         Column("worst tensor", priority=8, own_line=True, mark="worst tensor ", style="name"),
     ])  # fmt: skip
     for data in totals:
-        size = f"{data['bytes_before']} -> {data['bytes_after']}"
-        table.rows.append([data["choice"], str(data["tensors"]), *_figures(data, blocks), size, data.get("worst_tensor", "")])
+        table.rows.append([data["choice"], str(data["tensors"]), *_figures(data, blocks), _bytes(data), data.get("worst_tensor", "")])
     return table
 
 

@@ -10,7 +10,6 @@ from ...graph import Model, Operator, QuantizationParameters, Tensor
 from ...quant.affine import rounded
 from ...quant.rules import Granularity, OpRule
 from ...types import INTEGER_RANGES
-from ..base import Notes
 from ..fixes.vectors import weights_axis
 from ..surgery import copied_parameters
 
@@ -49,51 +48,55 @@ def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] 
     return made
 
 
-def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None) -> float:
-    """Give a tensor its new type and parameters, and a constant its new codes; returns the largest error in real values."""
-    made, old, error = new_parameters(tensor, target, fixed), sound_parameters(tensor), 0.0
-    if tensor.is_constant:
-        codes = tensor.numpy().astype(np.int64)
-        real = (codes - int(old.zero_point[0])) * float(old.scale[0])
-        low, high = INTEGER_RANGES[target]
-        if target == TensorType.INT16 or fixed is not None:
-            codes = np.clip(rounded(real / float(made.scale[0])) + int(made.zero_point[0]), low, high).astype(np.int64)
-        else:
-            codes = codes + (SHIFT if target == TensorType.UINT8 else -SHIFT)
-        error = float(np.abs((codes - int(made.zero_point[0])) * float(made.scale[0]) - real).max(initial=0.0))
-        tensor.type = target
+def activation(model: Model, tensor: Tensor, target: TensorType, fixed: tuple[float, int] | None) -> tuple[float, float]:
+    """Give a tensor its new type and parameters, and a constant its new codes.
+
+    Returns how far the nearest new code is from a code that operators may exchange, at most: in real values, and in steps that the tensor had.
+    """
+    made, old = new_parameters(tensor, target, fixed), sound_parameters(tensor)
+    low, high = INTEGER_RANGES[tensor.type]
+    codes = tensor.numpy().astype(np.int64) if tensor.is_constant else np.arange(low, high + 1)
+    real = (codes - int(old.zero_point[0])) * float(old.scale[0])
+    low, high = INTEGER_RANGES[target]
+    if target == TensorType.INT16 or fixed is not None:
+        codes = np.clip(rounded(real / float(made.scale[0])) + int(made.zero_point[0]), low, high).astype(np.int64)
+    else:
+        codes = codes + (SHIFT if target == TensorType.UINT8 else -SHIFT)
+    constant, error = tensor.is_constant, float(np.abs((codes - int(made.zero_point[0])) * float(made.scale[0]) - real).max(initial=0.0))
+    tensor.type = target
+    if constant:
         model.set_data(tensor, codes.astype({TensorType.INT16: np.int16, TensorType.UINT8: np.uint8}.get(target, np.int8)))
-    tensor.type, tensor.quantization = target, made
-    return error
+    tensor.quantization = made
+    return (0.0, 0.0) if constant else (error, error / float(old.scale[0]))
 
 
-def weights(model: Model, tensor: Tensor, target: TensorType, axis: int | None, notes: Notes) -> None:
-    """Weights for INT8 or UINT8 activations: INT8 symmetric, or UINT8 moved by 128. `axis` is that along which there may be several scales."""
+def weights(model: Model, tensor: Tensor, target: TensorType, axis: int | None) -> str:
+    """Weights for INT8 or UINT8 activations: INT8 symmetric, or UINT8 moved by 128. `axis` is that along which there may be several scales.
+
+    Returns what was done to scales, in words.
+    """
     old = tensor.quantization
     assert old is not None
     if target == TensorType.UINT8:
-        _to_uint8(model, tensor, old, notes)
-    elif tensor.type == TensorType.UINT8:
-        _to_int8(model, tensor, old, axis, notes)
+        return _to_uint8(model, tensor, old)
+    return _to_int8(model, tensor, old, axis) if tensor.type == TensorType.UINT8 else ""
 
 
-def _to_uint8(model: Model, tensor: Tensor, old: QuantizationParameters, notes: Notes) -> None:
-    codes, scale, text = tensor.numpy().astype(np.int64), old.scale, "codes and zero point moved by 128, exactly"
+def _to_uint8(model: Model, tensor: Tensor, old: QuantizationParameters) -> str:
+    codes, scale, text = tensor.numpy().astype(np.int64), old.scale, ""
     point = int(old.zero_point[0]) if len(set(old.zero_point.tolist())) == 1 else 0
-    error = 0.0
     if len(scale) > 1:
         shape = _shape(tensor, old.quantized_dimension)
         points = old.zero_point.reshape(shape if len(old.zero_point) > 1 else [1] * codes.ndim) if len(old.zero_point) else np.int64(0)
         real = (codes - points) * scale.astype(np.float64).reshape(shape)
         step = np.float32(np.abs(real).max(initial=0.0) / NARROW) or np.float32(scale.max())
         codes, point = np.clip(rounded(real / float(step)), -NARROW, NARROW).astype(np.int64), 0
-        error = float(np.abs(codes * float(step) - real).max(initial=0.0))
-        text = f"one scale {float(step)!r} in place of {len(scale)}, error at most {error:.3g}, {_levels(codes, shape)} levels in the poorest channel"
+        text = f"one scale in place of {len(scale)}, {_levels(codes, shape)} levels in the poorest channel"
         scale = np.array([step], np.float32)
     tensor.type = TensorType.UINT8
     model.set_data(tensor, (codes + SHIFT).astype(np.uint8))
     tensor.quantization = QuantizationParameters(scale=scale, zero_point=[point + SHIFT])
-    notes.changed(tensor, f"weights UINT8: {text}", max_error=error, scale=scale.astype(float).tolist())
+    return text
 
 
 def _levels(codes: npt.NDArray[np.int64], shape: list[int]) -> int:
@@ -108,7 +111,7 @@ def _shape(tensor: Tensor, axis: int) -> list[int]:
     return shape
 
 
-def _to_int8(model: Model, tensor: Tensor, old: QuantizationParameters, axis: int | None, notes: Notes) -> None:
+def _to_int8(model: Model, tensor: Tensor, old: QuantizationParameters, axis: int | None) -> str:
     """Centre asymmetric codes: exact where code - zero point fits in -127 to 127, else at larger scales, only of the channels that need it."""
     codes = tensor.numpy().astype(np.int64) - (int(old.zero_point[0]) if len(old.zero_point) else 0)
     scale = float(old.scale[0])
@@ -123,14 +126,14 @@ def _to_int8(model: Model, tensor: Tensor, old: QuantizationParameters, axis: in
     wide = steps.astype(np.float64).reshape(shape)
     exact = ~grown.reshape(shape) if len(steps) > 1 else not grown.any()
     stored = np.where(exact, codes, np.clip(rounded(codes * scale / wide), -NARROW, NARROW)).astype(np.int64)
-    error = float(np.abs(stored * wide - codes * scale).max(initial=0.0))
     tensor.type = TensorType.INT8
     model.set_data(tensor, stored.astype(np.int8))
     tensor.quantization = QuantizationParameters(
         scale=steps, zero_point=np.zeros(len(steps), np.int64), quantized_dimension=axis if axis is not None and len(steps) > 1 else 0
     )
-    text = f"{int(grown.sum())} of {len(grown)} channels at larger scales, error at most {error:.3g}" if grown.any() else "exactly"
-    notes.changed(tensor, f"weights INT8: codes centred, {text}", max_error=error, scale=steps.astype(float).tolist())
+    if len(grown) == 1:
+        return "one larger scale" if grown[0] else ""
+    return f"{int(grown.sum())} of {len(grown)} channels at larger scales" if grown.any() else ""
 
 
 def channel_axis(rule: OpRule, operator: Operator, tensor: Tensor) -> int | None:

@@ -24,7 +24,10 @@ STEERING = frozenset(
 
 @dataclass(eq=False)
 class Plan:
-    """What is converted. `stays` are the operators that keep the old type, with the reason; `weights` the weight tensors of those that change."""
+    """What is converted. `stays` are the operators that keep the old type, with the reason; `weights` the weight tensors of those that change.
+
+    `kept` are those that could change, and stay for what their constants would lose.
+    """
 
     source: TensorType
     target: TensorType
@@ -32,6 +35,7 @@ class Plan:
     stays: dict[Operator, str] = field(default_factory=dict)
     weights: dict[Tensor, tuple[Operator, OpRule]] = field(default_factory=dict)
     activations: list[Tensor] = field(default_factory=list)
+    kept: frozenset[Operator] = frozenset()
 
 
 def is_code(tensor: Tensor | None) -> bool:
@@ -71,9 +75,9 @@ def readable(tensor: Tensor) -> bool:
     return min(tensor.shape, default=0) >= 0 and len(tensor.buffer.data) >= (byte_size(tensor.type, tensor.shape) or 0)
 
 
-def plan(model: Model, source: TensorType, target: TensorType, *, per_tensor: bool) -> Plan:
+def plan(model: Model, source: TensorType, target: TensorType, *, per_tensor: bool, kept: frozenset[Operator]) -> Plan:
     """Sort the operators into those that change and those that stay. Weights that are read in several ways get a tensor for each."""
-    made = Plan(source, target)
+    made = Plan(source, target, kept=kept)
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
             rule = rule_for(operator)
@@ -83,7 +87,7 @@ def plan(model: Model, source: TensorType, target: TensorType, *, per_tensor: bo
                 continue
             own = own_weights(operator, rule)
             values = [t for t in (*operator.inputs, *operator.outputs) if t is not None and all(t is not w for w in own)]
-            reason = _reason(operator, rule, source, target, values, own, per_tensor)
+            reason = KEPT if operator in kept else _reason(operator, rule, source, target, values, own, per_tensor)
             if reason:
                 made.stays[operator] = reason
             else:
@@ -203,7 +207,7 @@ def _operands(operator: Operator, rule: OpRule) -> Iterator[Tensor]:
                 yield tensor
 
 
-NEEDS_ONE = "several scales"
+NEEDS_ONE, KEPT = "several scales", "its constants would lose too much"
 
 
 def new_weight_type(old: TensorType, target: TensorType) -> TensorType:

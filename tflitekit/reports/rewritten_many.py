@@ -51,7 +51,7 @@ def _count(model: Facts, kind: str) -> int:
 
 
 def _totals(model: Facts) -> list[Facts]:
-    """What `requantize-weights` says of all weights together."""
+    """What passes say of all constants together."""
     return [note["data"] for step in model["passes"] for note in step["notes"] if note["data"].get("total")]
 
 

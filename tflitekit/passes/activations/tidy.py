@@ -37,7 +37,7 @@ def cut_off(made: Plan) -> list[tuple[SubGraph, Operator, Tensor]]:
         given = [t for t in operator.inputs if t is not None and is_code(t)]
         groups = [group.group for group in rule.same_parameters if group.sharing != Sharing.RESCALED and made.target in group.types]
         copied = any(t is output for group in groups for name in group for t in members_of(operator, name))
-        above = rule.weights is None and rule.operator != BuiltinOperator.SUB and all(_from_zero(t, made.source) for t in given)
+        above = rule.weights is None and rule.operator != BuiltinOperator.SUB and all(_from_zero(t, t.type) for t in given)
         if copied or above or rule.fixed or rule.operator in _NOT_NEGATIVE or not given:
             continue
         if getattr(operator.options, "fused_activation_function", ActivationFunctionType.NONE) == ActivationFunctionType.NONE:
@@ -48,7 +48,7 @@ def cut_off(made: Plan) -> list[tuple[SubGraph, Operator, Tensor]]:
 def _from_zero(tensor: Tensor, type_: TensorType) -> bool:
     """Whether the lowest code of a tensor means 0."""
     q = tensor.quantization
-    return tensor.type == type_ and q is not None and q.zero_point.tolist() == [INTEGER_RANGES[type_][0]]
+    return tensor.type == type_ in INTEGER_RANGES and q is not None and q.zero_point.tolist() == [INTEGER_RANGES[type_][0]]
 
 
 def keep_cut_off(model: Model, made: Plan, found: list[tuple[SubGraph, Operator, Tensor]]) -> Iterator[str]:

@@ -36,7 +36,7 @@ COMMANDS = tuple(
 PLAIN = 6  # the first so many commands are run on every file; of the others, two
 FEW, PART, EVERY = "few", "part", "every"  # how much is done: two commands and two passes; PLAIN and two more, every pass once; all with all options
 SPECS: dict[str, tuple[str, ...]] = {
-    "convert-activations": ("to=int8", "to=uint8,per-tensor", "to=int16"),
+    "convert-activations": ("to=int8", "to=int8,min-sqnr=45", "to=int16,max-error=0.001", "to=uint8,per-tensor", "to=int16"),
     "fix-quantization": ("", "bias=retag", "bias=encode"),
     "requantize-weights": (
         "to=int8", "to=int4,granularity=blockwise-32", "to=float32", "to=float16,form=explicit",

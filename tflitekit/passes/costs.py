@@ -16,6 +16,7 @@ from ..types import text
 from .base import Notes
 
 _WORST = 3  # channels that are told
+WEIGHTS, BIAS, CONSTANT = "weights", "bias", "constant"  # forms of what integer operators read
 
 
 @dataclass(frozen=True, eq=False)

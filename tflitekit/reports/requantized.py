@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..passes.activations.ledger import BIAS, CONSTANT, WEIGHTS
+from ..passes.costs import BIAS, CONSTANT, WEIGHTS
 from .bars import ASCII_BLOCKS
 from .report import Cell, Column, KeyValues, Section, Table, Value
 from .values import Facts, plural, size_text

@@ -16,13 +16,11 @@ from ...quant import loss
 from ...quant.rules import rule_for
 from ...types import BITS, INTEGER_RANGES, byte_size
 from ..bias import Scales, bias_uses
-from ..costs import Cost
+from ..costs import BIAS, CONSTANT, WEIGHTS, Cost
 from ..fixes.vectors import weights_axis
 from ..weights.encode import Stored, stored
 from .encode import sound_parameters
 from .plan import held, is_code, readable
-
-WEIGHTS, BIAS, CONSTANT = "weights", "bias", "constant"
 
 
 class Place(NamedTuple):

@@ -1,13 +1,22 @@
-"""Objects are the same whether many or few of a kind are decoded."""
+"""Objects are the same whether many or few of a kind are decoded, and whether from a file or from what reading it has left."""
 
 from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tflitekit as tk
 from tflitekit import _schema
-from tflitekit._base import class_of, fields_of
-from tflitekit.flat import reader, verifier
+from tflitekit._base import Table, class_of, fields_of, walk
+from tflitekit.flat import codec, reader, verifier
+
+from ..generated import many_operators
+from ..reports.models import small
 
 OPTIONS = sorted(set(_schema.OPTIONS.values()))
 
@@ -56,3 +65,76 @@ def test_few_and_many_are_really_two_ways(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(reader, "MANY", many)
         seen.append(tk.parse(data))
     assert tk.diff(*seen) == []
+
+
+# ---- decoding once more, from what the first reading has left ----
+
+MODELS = [small, lambda: one_of_each(3), lambda: many_operators(2 * reader.MANY)]
+
+
+@pytest.mark.parametrize("make", MODELS, ids=["small", "each", "many"])
+def test_what_is_kept_says_what_the_file_says(make: Callable[[], tk.Model]) -> None:
+    data = tk.serialize(make())
+    model = tk.parse(data)
+    run = model.source.take_verified()
+    assert run is not None and any(batch.columns for batch in run.batches)
+    again, _ = reader.decode(model.source.data, run)
+    assert tk.diff(reader.decode(memoryview(data))[0], again) == []
+    assert not {id(table) for _, table in walk(model)} & {id(table) for _, table in walk(again)}
+
+
+def scribble(values: Any) -> None:
+    """Change a read-only array, as only someone can who is determined to."""
+    values.base.flags.writeable = values.flags.writeable = True
+    values[0] = 7
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda m: m.subgraphs[0].operators[0].inputs.reverse(), lambda m: m.subgraphs[0].operators[0].inputs.pop(), lambda m: m.subgraphs[0].tensors.reverse(),
+        lambda m: m.buffers.append(tk.Buffer()), lambda m: m.subgraphs[0].operators.pop(), lambda m: m.subgraphs[0].outputs.clear(),
+        lambda m: scribble(m.subgraphs[0].tensors[0].quantization.scale), lambda m: scribble(m.subgraphs[0].tensors[0].quantization.zero_point),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "name", "other"), lambda m: setattr(m, "version", 2),
+        lambda m: setattr(m.subgraphs[0].tensors[0], "shape", (9, 9, 9)), lambda m: setattr(m.buffers[1], "data", memoryview(b"\1" * 54)),
+    ],
+)  # fmt: skip
+def test_what_is_kept_does_not_follow_the_model(edit: Callable[[tk.Model], object]) -> None:
+    """Also where lists and arrays are changed in place: what differs from the file is found, as from a fresh reading."""
+    data = tk.serialize(small())
+    model = tk.parse(data)
+    edit(model)
+    assert model.source.verified is not None
+    changes = codec.encode(model).changes
+    assert changes and list(map(str, changes)) == list(map(str, tk.diff(reader.decode(memoryview(data))[0], model)))
+
+
+def test_what_is_kept_is_used_once_and_for_an_unchanged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.tflite"
+    tk.write(small(), path)
+    ran: list[int] = []
+    verify = verifier.Verifier.run
+    monkeypatch.setattr(verifier.Verifier, "run", lambda self: ran.append(1) or verify(self))
+    model = tk.read(path)
+    for verified in (1, 2):
+        assert codec.encode(model).writer == "source" and len(ran) == verified
+    model = tk.read(path)
+    os.utime(path, ns=(5, 5))
+    assert codec.encode(model).writer == "source" and len(ran) == 4
+    monkeypatch.setattr(codec, "KEPT", 10)
+    model = tk.read(path)
+    assert model.source.verified is None and codec.encode(model).writer == "source" and len(ran) == 6
+
+
+def test_what_is_kept_is_smaller_than_the_graph() -> None:
+    """In the memory of lists and arrays alone; the values in the lists are those that the graph holds."""
+    model = tk.parse(tk.serialize(many_operators(500)))
+    batches = model.source.verified.batches  # type: ignore[union-attr]
+    arrays = [a for b in batches for a in (b.pos, b.inv, b.offsets, *(x for pair in b.vectors.values() for x in pair))]
+    kept = sum(a.nbytes for a in arrays) + sum(sys.getsizeof(column) for b in batches for column in b.columns.values())
+    graph = sum(sum(map(sys.getsizeof, map(table.__getattribute__, slots(table)))) + sys.getsizeof(table) for _, table in walk(model))
+    assert kept < graph / 2
+
+
+def slots(table: Table) -> list[str]:
+    return [field.attribute for field in fields_of(type(table))]

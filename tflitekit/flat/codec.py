@@ -15,7 +15,7 @@ from ..errors import InputError, OutputError, RecoveryWarning, SerializeError, T
 from ..graph import Model, view_of
 from . import files, inplace
 from .container import survey
-from .reader import alignments, decode
+from .reader import KEPT, alignments, decode
 from .verifier import Verifier
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _load(data: memoryview, path: Path | None, stamp: files.Stamp | None, real: 
     except TFLiteKitError as error:
         error.args = (f"{name}: {error}",)
         raise
-    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp, alignments(verifier), real=real)
+    kept = verifier if verifier.tables <= KEPT else None
+    model.source = files.Source(data, survey(data, model, verifier.end), path, stamp, alignments(verifier), real=real, verified=kept)
     return model
 
 
@@ -121,7 +122,7 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
     changes = None
     if model.source is not None and not rebuild_always:
         data = model.source.data
-        fresh, verifier = decode(data)
+        fresh, verifier = decode(data, model.source.take_verified())
         changes = diff(fresh, model)
         if not changes:
             return Output("source", [data], changes, 0)

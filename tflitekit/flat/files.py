@@ -26,6 +26,7 @@ from .verifier import IDENTIFIER
 
 if TYPE_CHECKING:
     from ..graph import Model
+    from .verifier import Verifier
 
 _SLICE = 1 << 18
 _BEHIND = 1 << 22  # bytes that are written before the disk is told to begin
@@ -40,7 +41,8 @@ Pieces = Iterable[bytes | bytearray | memoryview | Deferred]
 class Source:
     """What a model was read from: the bytes, for a file its path and the state it had, and how the data of each buffer is aligned (1 to 16).
 
-    `mapped` says that `data` still shows the file of that path; it does not after the model was written over it.
+    `mapped` says that `data` still shows the file of that path; it does not after the model was written over it. `verified` is the verifier's run
+    over `data`, kept for decoding a small graph once more.
     """
 
     data: memoryview
@@ -50,6 +52,7 @@ class Source:
     alignments: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     mapped: bool = True
     real: Path | None = None
+    verified: Verifier | None = None
 
     def __post_init__(self) -> None:
         if self.path is not None and self.real is None:
@@ -59,6 +62,15 @@ class Source:
     def size(self) -> int:
         """Bytes of the whole file."""
         return len(self.data)
+
+    def take_verified(self) -> Verifier | None:
+        """The kept run, if the file is unchanged, for one caller only: decoding writes to its batches. After that, the bytes are verified anew."""
+        run: Verifier | None = vars(self).pop("verified", None)
+        try:
+            self.check_unchanged()
+        except OutputError:
+            return None
+        return run
 
     def writer_for(self, model: Model) -> str:
         """How a model with this source would be written: `source`, `patch` or `rebuild`. Passes ask this, which may not import the codec."""

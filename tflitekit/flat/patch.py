@@ -133,6 +133,9 @@ def _locate(root: Batch, path: str) -> tuple[Batch, int] | None:
     return batch, row
 
 
+_NO_VECTORS = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+
 def _alone(model: Model, raw: Bytes, batches: list[Batch], edit: Edit) -> bool:
     """Whether nothing but the edited field reads these bytes: one visit of one table or vector, no vtable, no other outside data."""
     start, end = edit[0], edit[0] + len(edit[1])
@@ -143,15 +146,15 @@ def _alone(model: Model, raw: Bytes, batches: list[Batch], edit: Edit) -> bool:
         table = plan(batch.name)
         widths = np.where(batch.offsets[:, table.checked] != 0, batch.offsets[:, table.checked] + table.sizes, 4)
         ends = batch.pos + (widths.max(axis=1) if widths.shape[1] else np.full(len(widths), 4))[batch.inv]
-        uses += int(((batch.pos < end) & (ends > start)).sum())
+        uses += int(np.count_nonzero((batch.pos < end) & (ends > start)))
         vtables = batch.pos - raw.i32[batch.pos >> 2]
-        if ((vtables < end) & (vtables + raw.u16[vtables >> 1] > start)).any():
+        if np.count_nonzero((vtables < end) & (vtables + raw.u16[vtables >> 1] > start)):
             return False
         for field in table.offsets:
-            if field.slot in batch.vectors:
-                first, count = batch.vectors[field.slot]
+            first, count = batch.vectors.get(field.slot, _NO_VECTORS)
+            if np.count_nonzero(first):
                 last = first + count * (4 if field.kind == "tables" else SIZES[field.type])
-                uses += int(((first - 4 < end) & (last > start) & (first > 0)).sum())
+                uses += int(np.count_nonzero((first - 4 < end) & (last > start) & (first > 0)))
     container = model.source.container
     if start >= container.body_end:
         uses += sum(1 for a, b in container.outside if a < end and b > start)

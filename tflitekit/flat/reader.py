@@ -23,9 +23,12 @@ from .verifier import ALIGNMENT, FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifi
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
 
-def decode(data: memoryview) -> tuple[Model, Verifier]:
-    """Verify a file and decode it. Returns the model (without source) and the verifier run, whose `end` is the end of the flatbuffer."""
-    verifier = Verifier(data)
+def decode(data: memoryview, verified: Verifier | None = None) -> tuple[Model, Verifier]:
+    """Verify a file and decode it. Returns the model (without source) and the verifier run, whose `end` is the end of the flatbuffer.
+
+    `verified` is a former run over the same bytes, for decoding them again.
+    """
+    verifier = verified or Verifier(data)
     with collector_paused():
         model = _Reader(verifier).read()
     return model, verifier
@@ -50,6 +53,9 @@ def decode_nested(data: memoryview, root: str, identifier: bytes) -> Table:
 def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterable[Any]) -> None:
     deque(map(getattr(cls, attribute).__set__, objects, values), maxlen=0)
 
+
+# Tables up to which what was found is kept with the model, to be decoded once more for the first diff; it takes less than half of the graph's memory.
+KEPT = 10_000
 
 # From this many tables of a kind on, their objects are filled by a function made for the class: three times as fast, but made in 0.2 ms.
 MANY = 100
@@ -79,7 +85,11 @@ def _filler(cls: type[Table], attributes: tuple[str, ...]) -> Callable[..., None
 
 class _Reader:
     def __init__(self, verifier: Verifier) -> None:
-        self.batches = verifier.run()
+        self.batches = verifier.batches or verifier.run()
+        for batch in self.batches:
+            for child in batch.below():
+                child.parent = batch  # which a former reader has let go of
+        self.keeps = verifier.tables <= KEPT
         self.raw: Bytes = verifier.bytes
         self.scopes: dict[int, Ints] = {}
         self.placeholders: dict[tuple[str, int, int], Any] = {}
@@ -121,7 +131,7 @@ class _Reader:
             cls = class_of(batch.name)
             columns = {"_present": values, **self._beside_the_schema(batch)}
             for field in plan(batch.name).fields:
-                columns[field.attribute] = self._column(batch, cls, field)
+                columns[field.attribute] = self._kept_column(batch, cls, field) if self.keeps else self._column(batch, cls, field)
             if _in_bulk(batch, cls):
                 _filler(cls, tuple(columns))(batch.objects, *columns.values())
             else:
@@ -215,6 +225,15 @@ class _Reader:
         return [known[i] if i in known else self._placeholder("ExternalBuffer", -1, i) for i in ids.tolist()]
 
     # ---- columns ----
+
+    def _kept_column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
+        """The values of a field, kept for the next reader of these batches if nobody can change them: numbers, tuples, bytes, views of a file."""
+        if field.refers_to or field.kind not in ("scalar", "string", "strings", "vector") or (batch.name, field.name) in ARRAYS:
+            return self._column(batch, cls, field)
+        if field.slot not in batch.columns:
+            column = self._column(batch, cls, field)
+            batch.columns[field.slot] = column if isinstance(column, repeat) else list(column)
+        return batch.columns[field.slot]
 
     def _column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
         """The values of one field for all tables of a batch."""

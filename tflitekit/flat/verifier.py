@@ -11,6 +11,7 @@ never repeats a check and can never reach a byte that was not checked.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -113,8 +114,8 @@ class Batch:
     """
 
     __slots__ = (
-        "child_rows", "children", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "strings", "uniform", "unions", "vectors",
-        "via",
+        "child_rows", "children", "columns", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "strings", "uniform", "unions",
+        "vectors", "via",
     )  # fmt: skip
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:
@@ -125,6 +126,7 @@ class Batch:
         self.unions: dict[int, tuple[Ints, dict[int, tuple[Any, Batch]]]] = {}
         self.strings: dict[int, tuple[Ints, Ints]] = {}
         self.objects: list[Any] = []  # filled by the reader
+        self.columns: dict[int, Iterable[Any]] = {}  # values by slot, as far as the reader keeps them
         self.inv: Any = None
         self.offsets: Ints = np.empty((0, 0), np.int64)
         self.masks: list[int] = []
@@ -144,6 +146,10 @@ class Batch:
         offsets = column[self.inv]
         rows = offsets.nonzero()[0]
         return rows, self.pos[rows] + offsets[rows]
+
+    def below(self) -> list[Batch]:
+        """The batches of the tables that those of this one hold."""
+        return [*self.children.values(), *(member for _, members in self.unions.values() for _, member in members.values())]
 
     def path(self, row: int) -> str:
         """Where in the model the table of this row is."""
@@ -191,9 +197,7 @@ class Verifier:
         self.batches.append(Batch(self.root, np.array([root], np.int64), None, None))
         for batch in self.batches:
             self._check(batch)
-            self.batches += batch.children.values()
-            for _, members in batch.unions.values():
-                self.batches += [member for _, member in members.values()]
+            self.batches += batch.below()
         return self.batches
 
     def _count_tables(self, batch: Batch, field: Field, count: int) -> None:

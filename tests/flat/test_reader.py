@@ -92,7 +92,8 @@ def scribble(values: Any) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda m: m.subgraphs[0].operators[0].inputs.reverse(), lambda m: m.subgraphs[0].operators[0].inputs.pop(), lambda m: m.subgraphs[0].tensors.reverse(),
+        lambda m: m.subgraphs[0].operators[0].inputs.reverse(), lambda m: m.subgraphs[0].operators[0].inputs.pop(),
+        lambda m: m.subgraphs[0].tensors.reverse(),
         lambda m: m.buffers.append(tk.Buffer()), lambda m: m.subgraphs[0].operators.pop(), lambda m: m.subgraphs[0].outputs.clear(),
         lambda m: scribble(m.subgraphs[0].tensors[0].quantization.scale), lambda m: scribble(m.subgraphs[0].tensors[0].quantization.zero_point),
         lambda m: setattr(m.subgraphs[0].tensors[0], "name", "other"), lambda m: setattr(m, "version", 2),

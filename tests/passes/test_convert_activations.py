@@ -225,18 +225,20 @@ def quantized(models: Path, largest: int) -> Iterator[tuple[str, Model]]:
 CHOSEN = ("ARG_MAX", "TFLite_Detection_PostProcess", "TOPK_V2")
 
 
-def check_model(name: str, model: Model, to: str, per_tensor: bool, resolvers: tuple[str, ...]) -> tuple[float, bool] | None:
+def check_model(
+    name: str, model: Model, to: str, per_tensor: bool, resolvers: tuple[str, ...], **limits: float
+) -> tuple[float, bool] | None:  # fmt: skip
     """Convert and compare: (largest difference of the outputs in steps, whether all top classes agree); None if refused or nothing to do.
 
     The difference is NaN where none was measured: where the model did not run before, or its outputs are chosen.
     """
     try:
-        result = apply(model, to, per_tensor=per_tensor)
+        result = apply(model, to, per_tensor=per_tensor, **limits)
     except RefusedError:
         return None
     if not result.changes:
         return None
-    assert apply(result.model, to, per_tensor=per_tensor).changes == (), name
+    assert apply(result.model, to, per_tensor=per_tensor, **limits).changes == (), name
     assert tk.diff(tk.parse(tk.serialize(result.model)), result.model) == [], name
     old, new = ({f.code for f in tk.audit(m).findings if f.severity == "error"} for m in (model, result.model))
     assert not new - old, (name, new - old)

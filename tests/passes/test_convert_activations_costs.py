@@ -13,7 +13,7 @@ import pytest
 
 import tflitekit as tk
 from tests import runtime
-from tests.passes.test_convert_activations import Both, apply, legacy, needs_runtime, run_both, tensor
+from tests.passes.test_convert_activations import Both, apply, check_model, legacy, needs_runtime, quantized, run_both, tensor
 from tests.passes.test_convert_activations_cases import started, weighted
 from tflitekit._schema import TensorType
 from tflitekit.build import TensorSpec, quantize
@@ -157,6 +157,23 @@ def test_thresholds_keep_tensors_and_the_model_runs(models: Path, to: str, limit
     both = run_both(model, result.model, runtime.REFERENCE, seed=1)
     assert isinstance(both, Both), both
     assert np.argmax(both.before[0]) == np.argmax(both.after[0]) and both.lsb <= 8
+
+
+@needs_runtime
+def test_small_real_models_keep_what_loses_too_much_and_run(models: Path) -> None:
+    kept = 0
+    for name, model in quantized(models, 80_000):
+        for to in ("int8", "uint8", "int16"):
+            try:
+                result = apply(model, to, per_tensor=to == "uint8", max_error=0.0)
+            except RefusedError:
+                continue
+            if result.refused:
+                kept += 1
+                assert all(row["exact"] for row in rows(result).values()), name
+                found = check_model(name, model, to, to == "uint8", (runtime.REFERENCE,), max_error=0.0)
+                assert found is None or np.isnan(found[0]) or found[0] <= 2, (name, to, found)
+    assert kept >= 8
 
 
 def test_everything_stays_where_nothing_may_be_lost() -> None:

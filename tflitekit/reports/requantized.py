@@ -34,7 +34,7 @@ def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
         Column("stored as", priority=7, own_line=True), Column("SQNR", "right"), Column("", optional=True),
         Column("max error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
         Column("levels", "right", optional=True), Column("bytes", "right"), Column("tensor", priority=8, own_line=True, style="name"),
-        Column("how", priority=8, own_line=True, optional=True),
+        Column("how", priority=7, own_line=True, optional=True),
         Column("worst channels", priority=9, own_line=True, mark="worst channels ", optional=True),
         Column("computed right by", priority=10, own_line=True, mark="computed right by ", optional=True),
     ])  # fmt: skip

@@ -33,8 +33,8 @@ def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
     table = Table(title, [
         Column("stored as", priority=7, own_line=True), Column("SQNR", "right"), Column("", optional=True),
         Column("max error", "right", optional=True), Column("RMS", "right", optional=True), Column("clipped", "right", optional=True),
-        Column("levels", "right", optional=True), Column("bytes", "right"), Column("tensor", priority=8, own_line=True, style="name"),
-        Column("how", priority=7, own_line=True, optional=True),
+        Column("levels", "right", optional=True), Column("bytes", "right"), Column("how", priority=8, own_line=True, optional=True),
+        Column("tensor", priority=8, own_line=True, style="name"),
         Column("worst channels", priority=9, own_line=True, mark="worst channels ", optional=True),
         Column("computed right by", priority=10, own_line=True, mark="computed right by ", optional=True),
     ])  # fmt: skip
@@ -44,7 +44,7 @@ def _tensors(notes: Sequence[Facts], blocks: str) -> Table:
         worst = ", ".join(f"{channel}: {decibels(db)}" for channel, db, _ in data.get("worst", ()) if db is not None)
         table.rows.append([
             _stored_as(data), *_figures(data, blocks),
-            str(data["levels"]) if data.get("levels") else "", _bytes(data), note["name"], data.get("how", ""), worst,
+            str(data["levels"]) if data.get("levels") else "", _bytes(data), data.get("how", ""), note["name"], worst,
             Cell(where, "warning"),
         ])  # fmt: skip
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -42,7 +43,7 @@ def test_looking_at_a_model_imports_what_that_takes(command: str, tmp_path: Path
     """Nothing of the audit, of writing, of colours in a pipe: a small model is shown in about the time that numpy's import takes."""
     model = tmp_path / "small.tflite"
     tk.write(small(), model)
-    needless = ("rich", "rich_argparse", "flatbuffers", "ml_dtypes", "hashlib", "secrets", "shutil", "concurrent.futures", "logging")
+    needless = ("rich", "flatbuffers", "ml_dtypes", "hashlib", "secrets", "shutil", "concurrent.futures", "logging")
     needless += ("tflitekit.audit", "tflitekit.passes.base", "tflitekit.diff", "tflitekit.flat.patch", "tflitekit.flat.writer")
     code = (
         f"import sys\nfrom tflitekit.cli.main import main\nmain({[command, str(model)]!r})\n"
@@ -51,12 +52,52 @@ def test_looking_at_a_model_imports_what_that_takes(command: str, tmp_path: Path
     assert run("-c", code).stdout.splitlines()[-1] == "NEEDLESS []"
 
 
-def test_help_in_a_pipe_is_plain_and_quick() -> None:
-    code = "import sys\nfrom tflitekit.cli.main import main\nmain(['copy', '--help'])\nprint('RICH', 'rich' in sys.modules)"
-    plain, colored = run("-c", code), run("-c", code, FORCE_COLOR="1")
-    assert plain.stdout.splitlines()[-1] == "RICH False"
-    assert colored.stdout.splitlines()[-1] == "RICH True"
-    assert re.sub(r"\x1b\[[0-9;]*m", "", colored.stdout).split()[:-1] == plain.stdout.split()[:-1]
+PAINT = re.compile(r"\x1b\[[0-9;]*m")
+CLEAN = {"NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": "", "TERM": "xterm-256color"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["copy", "--help"], ["stats", "--help"], ["set-quantization", "--help"]])
+def test_colours_of_help_change_no_word_and_import_no_rich(arguments: list[str]) -> None:
+    code = f"import sys\nfrom tflitekit.cli.main import main\nmain({arguments!r})\nprint([n for n in ('rich', 'shutil') if n in sys.modules])"
+    plain, colored = (run("-c", code, **CLEAN | environment) for environment in ({}, {"FORCE_COLOR": "1"}))
+    assert plain.stdout.splitlines()[-1] == colored.stdout.splitlines()[-1] == "[]"
+    assert "\x1b" not in plain.stdout and PAINT.sub("", colored.stdout) == plain.stdout
+    assert "\x1b[1;35musage:\x1b[0m" in colored.stdout and "  \x1b[38;5;31m-h\x1b[0m, \x1b[38;5;31m--help\x1b[0m " in colored.stdout
+    assert all(PAINT.fullmatch(code) for code in re.findall(r"\x1b[^m]*m", colored.stdout))
+
+
+def test_colours_of_help_follow_the_conventions() -> None:
+    def help_with(**environment: str) -> str:
+        return run("-m", "tflitekit", "copy", "--help", **CLEAN | environment).stdout
+
+    painted = help_with(FORCE_COLOR="1")
+    assert "\x1b[38;5;28mFILE\x1b[0m" in painted and "let \x1b[38;5;31m--rebuild\x1b[0m leave" in painted and "\x1b[1;35moutput:\x1b[0m" in painted
+    assert "\x1b[36m--svg\x1b[0m \x1b[32mFILE\x1b[0m" in help_with(FORCE_COLOR="1", TERM="xterm")
+    assert "\x1b" not in help_with(FORCE_COLOR="1", NO_COLOR="1") + help_with(FORCE_COLOR="1", TERM="dumb")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a matter of POSIX")
+def test_help_at_a_terminal_is_coloured_and_as_wide() -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    longest = {}
+    for columns in (60, 100):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        command = [sys.executable, "-m", "tflitekit", "--help"]
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=os.environ | CLEAN):
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while part := os.read(ours, 1 << 16):
+                    shown += part
+        os.close(ours)
+        assert b"\x1b[1;35musage:" in shown
+        longest[columns] = max(map(len, PAINT.sub("", shown.decode()).splitlines()))
+    assert 50 < longest[60] < 60 and 80 < longest[100] < 100
 
 
 @pytest.fixture

@@ -57,12 +57,7 @@ COMMANDS = tuple(command for commands in GROUPS.values() for command in commands
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, and whose help is coloured on a terminal."""
-
-    def format_help(self) -> str:
-        """The help; only here something better than plain lines is worth its import."""
-        self.formatter_class = help_formatter
-        return super().format_help()
+    """A parser that says what is wrong in one line, with help in colours on a terminal."""
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with the exit code of usage errors."""
@@ -86,7 +81,7 @@ class MainParser(Parser):
 
     def format_help(self) -> str:
         """The help text."""
-        formatter = help_formatter(self.prog)
+        formatter = Formatter(self.prog)
         formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
         formatter.add_text(self.description)
         listed = {action.dest: action for action in self._commands._choices_actions}
@@ -113,12 +108,16 @@ def _positional(action: argparse.Action) -> str:
     return {"+": f"{name} [{name} ...]", "*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
 
 
-class PlainFormatter(argparse.HelpFormatter):
-    """The lines that rich-argparse makes, without colours and its import, and without asking for the terminal's width, which takes imports too."""
+class Formatter(argparse.HelpFormatter):
+    """Help in colours where they are seen, and lines otherwise: without rich, whose import takes longer than everything else that help does."""
 
     def __init__(self, prog: str) -> None:
-        columns = os.environ.get("COLUMNS", "")
-        super().__init__(prog, max_help_position=28, width=(int(columns) if columns.isdecimal() and int(columns) else 80) - 2)
+        super().__init__(prog, max_help_position=28, width=_columns() - 2)
+
+    def format_help(self) -> str:
+        """The text."""
+        text = super().format_help()
+        return _colored(text) if _colors_are_seen() and "\x1b" not in text else text  # argparse of Python 3.14 may have coloured it itself
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -132,19 +131,47 @@ class PlainFormatter(argparse.HelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """rich-argparse's formatter where colours are seen, else lines without."""
-    if not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
-        return PlainFormatter(prog)
-    from rich_argparse import RichHelpFormatter
+def _columns() -> int:
+    """The width of the terminal, as COLUMNS or the system says; 80 where there is none. argparse asks a module for it whose import takes 2 ms."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (AttributeError, OSError, ValueError):  # no file, or no terminal
+        return 80
+
+
+def _colors_are_seen() -> bool:
+    """Whether stdout shows colours, by the conventions that rich follows too; on Windows where its newer terminal runs."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and (os.name != "nt" or "WT_SESSION" in os.environ))
+
+
+# Headings, the first column of a list, options in running text.
+_MARKED = r"(?m)(?P<section>^usage:|(?<=\n\n)\S.*:$)|^  (?P<column>\S+(?: \S+)*)|(?<![\w-])(?P<name>--?[a-zA-Z][\w-]*)"
+
+
+def _colored(text: str) -> str:
+    """A help text with the theme's colours; terminals of sixteen colours get the nearest."""
+    import re
 
     from ..reports.theme import STYLES
 
-    RichHelpFormatter.styles |= {"argparse.groups": STYLES["section"], "argparse.prog": STYLES["title"], "argparse.args": STYLES["name"]}
-    RichHelpFormatter.styles |= {"argparse.metavar": STYLES["quantized"]}
-    RichHelpFormatter.group_name_formatter = str
-    RichHelpFormatter.help_markup = RichHelpFormatter.text_markup = False
-    return RichHelpFormatter(prog, max_help_position=28)
+    many = "256color" in os.environ.get("TERM", "") or bool(os.environ.get("COLORTERM"))
+    codes = {"bold": "1", "magenta": "35", "color(31)": "38;5;31" if many else "36", "color(28)": "38;5;28" if many else "32"}
+
+    def styled(style: str, words: str) -> str:
+        return f"\x1b[{';'.join(map(codes.__getitem__, STYLES[style].split()))}m{words}\x1b[0m"
+
+    def mark(found: re.Match[str]) -> str:
+        kind, words = found.lastgroup or "", found[found.lastgroup or 0]
+        if kind != "column" or not words.startswith("-"):
+            return f"  {styled('name', words)}" if kind == "column" else styled(kind, words)
+        return "  " + re.sub(r"[^\s,]+", lambda word: styled("name" if word[0].startswith("-") else "quantized", word[0]), words)
+
+    return re.sub(_MARKED, mark, text)
 
 
 def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParser:
@@ -155,7 +182,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParse
         description="Inspects and rewrites .tflite models without TensorFlow.",
         epilog="tflitekit COMMAND --help explains a command. Exit codes: 0 fine, 1 findings or differences, 2 usage, "
         "3 cannot read or write, 4 refused, with the reason, 5 the check in the runtime failed.",
-        formatter_class=PlainFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version)
@@ -171,7 +198,7 @@ def build_parser(wanted: str | None = None, *, every: bool = False) -> MainParse
         dest="command", metavar="COMMAND", title="commands", prog="tflitekit", parser_class=parser_class
     )
     for command in COMMANDS:
-        child = commands.add_parser(command.name, help=command.help, formatter_class=PlainFormatter, allow_abbrev=False)
+        child = commands.add_parser(command.name, help=command.help, formatter_class=Formatter, allow_abbrev=False)
         if child is not parser:
             child._positionals.title = "arguments"
             child.description = f"{command.help[0].upper()}{command.help[1:]}."

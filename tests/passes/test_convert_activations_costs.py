@@ -212,6 +212,25 @@ def test_a_constant_that_callers_see_cannot_stay() -> None:
         apply(builder.build(), "int16", min_sqnr=300.0)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [3e38, 1e-45])
+def test_figures_at_the_ends_of_float32(scale: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    builder, graph, x = started("UINT8")
+    addend = graph.constant("a", np.array([[0, 100, 255, 7, 3, 9, 200, 31]], np.uint8), quantization=quantize(scale, 7))
+    graph.output(graph.apply("ADD", [x, addend], TensorSpec("y", [1, 8], "UINT8", quantize(1, 128)), fused_activation_function="NONE"))
+    path = tmp_path / "m.tflite"
+    tk.write(builder.build(), path)
+    for to in ("int8", "int16"):
+        if to == "int16" and scale < 1:
+            with pytest.raises(RefusedError, match=r"'a' has the scale 1.*e-45: float32 holds none so small"):
+                apply(tk.read(path), to)
+            continue
+        assert rows(apply(tk.read(path), to))["a"]["exact"] is (to == "int8")
+        assert main(["convert-activations", str(path), "--to", to, "--dry-run"]) == 0
+        shown = capsys.readouterr().out
+        assert "in total, 1 tensor" in shown and ("Infinity" in shown) is (to == "int16")
+
+
 def test_json_and_terminal_show_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.tflite"
     tk.write(weighted("FULLY_CONNECTED", (1, 8), (6, 8), (1, 6)), path)

@@ -560,7 +560,10 @@ def test_weights_that_others_read_are_copied() -> None:
 
 
 def test_what_cannot_be_folded_is_refused_with_the_reason() -> None:
+    bare = float_model()
+    bare.subgraphs[0].operators[0].inputs = bare.subgraphs[0].operators[0].inputs[:1]
     for model, message in (
+        (bare, "its weights are no plain float constant"),
         (float_model(padding="SAME"), "its padding is not VALID"), (convolution(), "--fold changes float weights"),
         (graph(cast, "FLOAT32"), "it is no convolution"),
     ):  # fmt: skip

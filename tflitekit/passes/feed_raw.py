@@ -228,7 +228,7 @@ def _unfoldable(operator: Operator, tensor: Tensor) -> str:
     if operator.opcode is None or operator.opcode.code not in FOLDABLE:
         return "it is no convolution"
     padding = getattr(operator.options, "padding", None)
-    weights, bias = operator.inputs[1], operator.inputs[2] if len(operator.inputs) > 2 else None
+    weights, bias = (operator.inputs[position] if len(operator.inputs) > position else None for position in (1, 2))
     if weights is None or weights.type != TensorType.FLOAT32 or not weights.is_constant or weights.sparsity is not None or len(weights.shape) != 4:
         return "its weights are no plain float constant"
     if bias is not None and (bias.type != TensorType.FLOAT32 or not bias.is_constant):
@@ -248,7 +248,7 @@ def _fold(
     model: Model, subgraph: SubGraph, operator: Operator, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64], notes: Notes
 ) -> None:
     """Normalize by weights: w * (x - mean) / std = (w / std) * x - w * mean / std, in float64, rounded to float32 once."""
-    weights, bias = operator.inputs[1], operator.inputs[2] if len(operator.inputs) > 2 else None
+    weights, bias = (operator.inputs[position] if len(operator.inputs) > position else None for position in (1, 2))
     assert weights is not None
     assert operator.opcode is not None
     old = weights.numpy().astype(np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..passes.costs import BIAS, CONSTANT, WEIGHTS
 from .bars import ASCII_BLOCKS
 from .report import Cell, Column, KeyValues, Section, Table, Value
-from .values import Facts, plural, size_text
+from .values import Facts, plural, rough, size_text
 
 _BAR, _FULL = 10, 60.0  # cells, and the dB that fill them
 _POOR = 10.0  # dB below which a tensor has lost most of its meaning
@@ -69,7 +69,7 @@ def _figures(data: Facts, blocks: str) -> list[Value]:
         return [Cell("exact", "good"), Cell(blocks[-1] * _BAR, "good"), "0", "0", ""]
     style = "warning" if data["sqnr"] is None or data["sqnr"] < _POOR else ""
     bar = Cell(_bar(data["sqnr"] or 0.0, blocks), style)
-    errors = (f"{data[key]:.3g}" for key in ("max_error", "rms"))
+    errors = (rough(data[key]) for key in ("max_error", "rms"))
     return [Cell(decibels(data["sqnr"]), style), bar, *errors, str(data["clipped"]) if data["clipped"] else ""]
 
 

@@ -123,6 +123,11 @@ def short(value: float | str, exact: bool = False) -> str:
     return repr(value) if exact else f"{value:.6g}"
 
 
+def rough(value: float | str) -> str:
+    """A number in three significant digits."""
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
 def span(values: Sequence[Any], exact: bool = False) -> str:
     """One value where all are the same, else `lowest..highest`; non-finite ones are named."""
     numbers = [v for v in values if not isinstance(v, str)]

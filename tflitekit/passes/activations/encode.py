@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._schema import BuiltinOperator, TensorType
+from ...errors import RefusedError
 from ...graph import Model, Operator, QuantizationParameters, Tensor
 from ...quant.affine import rounded
 from ...quant.rules import Granularity, OpRule
@@ -41,8 +42,10 @@ def new_parameters(tensor: Tensor, target: TensorType, fixed: tuple[float, int] 
         made.scale, made.zero_point = np.array([fixed[0]], np.float32), np.array([fixed[1]])
     elif target == TensorType.INT16:
         low, high = INTEGER_RANGES[tensor.type]
-        bound = max(abs(low - zero_point), abs(high - zero_point)) * scale
-        made.scale, made.zero_point = np.array([bound / WIDE], np.float32), np.array([0])
+        wide = np.float32(max(abs(low - zero_point), abs(high - zero_point)) * scale / WIDE)
+        if not wide:
+            raise RefusedError(f"{tensor.name_str!r} has the scale {scale!r}: float32 holds none so small as its INT16 codes need")
+        made.scale, made.zero_point = np.array([wide]), np.array([0])
     else:
         made.zero_point = np.array([zero_point + (SHIFT if target == TensorType.UINT8 else -SHIFT)])
     return made

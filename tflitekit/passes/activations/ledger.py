@@ -120,7 +120,8 @@ def _cost(was: _Was, now: Stored, operator: Operator | None, tensor: Tensor, bia
     axis = weights_axis(operator, rule, tensor) if form == WEIGHTS and operator is not None and rule is not None else None
     report = grids.per_tensor(tensor.shape) if axis is None else grids.per_channel(tensor.shape, axis)
     assert now.parameters is not None
-    lost = loss.measure(_real(was.source), _real(now), report, *((None, None) if bias else (now.parameters.scale, now.grid)))
+    with np.errstate(over="ignore", invalid="ignore"):  # scales may be as large as float32 has them
+        lost = loss.measure(_real(was.source), _real(now), report, *((None, None) if bias else (now.parameters.scale, now.grid)))
     lost.levels = loss.levels(now.raw(), 1 << BITS[now.type])
     size, made = (byte_size(one.type, one.shape) or 0 for one in (was.source, now))
     several = "per-channel" if len(now.parameters.scale) > 1 else "per-tensor"

@@ -126,6 +126,25 @@ def test_figures_of_constants_and_of_activations() -> None:
     assert note.data["max_error"] == pytest.approx(worst, rel=1e-9) and not note.data["exact"] and 0 < note.data["max_steps"] < 0.5
 
 
+def test_clipped_values_are_counted_where_operands_must_share_parameters() -> None:
+    builder, graph, x = started("UINT8")
+    codes = np.array([[0, 100, 255, 7, 3, 9, 200, 31]], np.uint8)
+    joined = [x, graph.constant("a", codes, quantization=quantize(1.5, 7))]
+    graph.output(graph.apply("CONCATENATION", joined, TensorSpec("y", [1, 16], "UINT8", quantize(0.5, 131)), axis=1))
+    result = apply(builder.build(), "int8")
+    made = result.model.subgraphs[0].operators[-1].inputs[1]
+    assert made is not None and made.quantization is not None
+    before, after = (codes.astype(float) - 7) * 1.5, (made.numpy() - float(made.quantization.zero_point[0])) * float(made.quantization.scale[0])
+    (row,) = rows(result).values()
+    assert row["clipped"] == np.count_nonzero((before < -131 * 0.5) | (before > 124 * 0.5)) == 3
+    assert row["max_error"] == np.abs(after - before).max() == (255 - 7) * 1.5 - 124 * 0.5
+    assert row["sqnr"] == pytest.approx(sqnr(before, after - before), abs=1e-6) and total(result)["clipped"] == 3
+    kept = apply(builder.build(), "int8", max_error=1.0)
+    assert [note.name for note in kept.refused] == ["a"] and tensor(kept.model, "a").type == TensorType.UINT8
+    both = run_both(builder.build(), kept.model, runtime.REFERENCE) if runtime.available() else None
+    assert both is None or (isinstance(both, Both) and both.lsb <= 1)
+
+
 @needs_runtime
 @pytest.mark.parametrize(("to", "limit"), [("int8", {"min_sqnr": 46.0}), ("int16", {"min_sqnr": 46.0}), ("int8", {"max_error": 0.02})])
 def test_thresholds_keep_tensors_and_the_model_runs(models: Path, to: str, limit: dict[str, float]) -> None:

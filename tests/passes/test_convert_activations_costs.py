@@ -18,8 +18,9 @@ from tests.passes.test_convert_activations_cases import started, weighted
 from tflitekit._schema import TensorType
 from tflitekit.build import TensorSpec, quantize
 from tflitekit.cli.main import main
-from tflitekit.errors import RefusedError
+from tflitekit.errors import EditError, RefusedError
 from tflitekit.graph import Model, Operator, Tensor
+from tflitekit.passes import ConvertActivations, RequantizeWeights
 
 MOBILENET = "coral_mobilenet_v1_0.25_128_quant.tflite"
 BIASED = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2}
@@ -261,3 +262,12 @@ def test_json_and_terminal_show_the_figures(tmp_path: Path, capsys: pytest.Captu
     assert main(["convert-activations", str(path), "--to", "int16", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "INT64 bias" in shown and "24 -> 48" in shown and "in total, 1 tensor" in shown
+
+
+@pytest.mark.parametrize(("limit", "words"), [
+    ({"min_sqnr": np.nan}, "min_sqnr: .* got nan"), ({"max_error": np.nan}, "max_error: .* got nan"), ({"max_error": -1.0}, "at least 0, got -1"),
+])  # fmt: skip
+def test_thresholds_that_nothing_can_be_held_against_are_refused(limit: dict[str, float], words: str) -> None:
+    for make in (ConvertActivations, RequantizeWeights):
+        with pytest.raises(EditError, match=words):
+            make(to="int8", **limit)

@@ -39,6 +39,7 @@ class ConvertActivations(Pass):
     def __post_init__(self) -> None:
         if not self.to:
             raise EditError("convert-activations: --to is missing: int8, uint8 or int16")
+        limits.check_limits(self.min_sqnr, self.max_error)
 
     def apply(self, model: Model, notes: Notes) -> None:
         """Convert all subgraphs."""

@@ -14,6 +14,7 @@ from typing import Any
 from ..._schema import TensorType
 from ...errors import EditError
 from ...quant.rules import Granularity
+from ..limits import check_limits
 
 TARGETS = ("float32", "float16", "int8", "int4", "int2")
 AUTO, HYBRID, EXPLICIT = "auto", "hybrid", "explicit"
@@ -42,6 +43,7 @@ class Choice:
         for name, allowed in (("to", ("", *TARGETS)), ("granularity", GRANULARITIES), ("form", FORMS), ("range", RANGES), ("rounding", ROUNDINGS)):
             if getattr(self, name) not in allowed:
                 raise EditError(f"{name}: expected one of {', '.join(filter(None, allowed))}, got {getattr(self, name)!r}")
+        check_limits(self.min_sqnr, self.max_error)
 
     @property
     def type(self) -> TensorType:

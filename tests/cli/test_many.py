@@ -100,6 +100,29 @@ def test_a_process_that_dies_is_reported() -> None:
     assert found[1].message == "b: the process that worked on it died"
 
 
+def _writes(path: str, output: str) -> dict[str, Any]:
+    """What dies is b, when c is done and d has written but is still at work."""
+    others, deadline = [Path(output).with_name(name) for name in "cd"], time.monotonic() + 10
+    while path == "b" and time.monotonic() < deadline:
+        if all(other.exists() and other.stat().st_size for other in others):
+            os._exit(9)
+    with open(output, "a") as file:
+        file.write(path)
+    if path == "d":
+        time.sleep(20)
+    return {"file": path}
+
+
+def test_after_a_process_died_nothing_is_written_twice(tmp_path: Path) -> None:
+    own = {name: {"output": str(tmp_path / name)} for name in "abcde"}
+    found = list(many.results(list("abcde"), _writes, 2, own))
+    assert [result.path for result in found] == list("abcde")
+    assert [result.facts for result in found] == [{"file": "a"}, None, {"file": "c"}, None, {"file": "e"}]
+    assert found[1].message == "b: the process that worked on it died"
+    assert found[3].message == f"d: a process died, and {tmp_path / 'd'} was written by then; look at it"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: name for name in "acde"}
+
+
 def _waits(path: str) -> dict[str, Any]:
     time.sleep(0.2)
     return {"file": path}

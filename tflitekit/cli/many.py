@@ -14,6 +14,8 @@ from .common import progress_bar, put
 from .patience import stop_showing
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..reports.report import Report
 
 PATTERN = frozenset("*?[")
@@ -101,31 +103,55 @@ def results(
     `own` has further arguments of the function for single paths.
 
     A process that dies takes the pool with it: then the file at hand is tried again by itself, which shows whether it was the one, and the others
-    go on.
+    go on. Not those whose `output` was written meanwhile: an edit in place could be made twice.
     """
     count = min(jobs or os.cpu_count() or 1, len(paths))
     if count < 2 or (jobs is None and len(paths) < 8):
         yield from (call(_for(path, function, own), path) for path in paths)
         return
-    left = list(paths)
-    while left:
-        for result in _pooled(left, function, count, own):
-            del left[0]
-            yield result
-        if left:
-            path = left.pop(0)
-            yield next(_pooled([path], function, 1, own), Result(path, None, f"{path}: the process that worked on it died"))
+    before = {path: _state(one.get("output")) for path, one in (own or {}).items()}
+    known: dict[int, Result] = {}
+    at = 0
+    while at < len(paths):
+        if at in known:
+            yield known.pop(at)
+            at += 1
+            continue
+        todo = [number for number in range(at, len(paths)) if number not in known]
+        for number, result in zip(todo, _pooled([paths[number] for number in todo], function, count, own), strict=False):
+            if result is not None and number == at:
+                yield result
+                at += 1
+            elif result is not None:
+                known[number] = result
+        for number in range(at, len(paths)):
+            path = paths[number]
+            if number not in known and before.get(path) != _state((own or {}).get(path, {}).get("output")):
+                known[number] = Result(path, None, f"{path}: a process died, and {(own or {})[path]['output']} was written by then; look at it")
+        if at < len(paths) and at not in known:
+            path = paths[at]
+            known[at] = next(_pooled([path], function, 1, own), None) or Result(path, None, f"{path}: the process that worked on it died")
+
+
+def _state(path: str | None) -> tuple[int, ...] | None:
+    """What changes when a file is written."""
+    try:
+        status = os.stat(path or "")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _for(path: str, function: Callable[..., Facts], own: Mapping[str, Facts] | None) -> Callable[[str], Facts]:
     return partial(function, **own[path]) if own else function
 
 
-def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, own: Mapping[str, Facts] | None) -> Iterator[Result]:
-    """The results of a pool of processes, up to the first file that was not done when one of them died."""
+def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, own: Mapping[str, Facts] | None) -> Iterator[Result | None]:
+    """The results of a pool of processes; None for files that were not done when one of them died, fewer if that was at once."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
+    from contextlib import suppress
 
     from .._crew import work_alone
 
@@ -134,11 +160,14 @@ def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, ow
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=work_alone)
     try:
-        for future in [pool.submit(call, _for(path, function, own), path) for path in paths]:
-            try:
+        futures: list[Future[Result]] = []
+        with suppress(BrokenProcessPool):
+            for path in paths:
+                futures.append(pool.submit(call, _for(path, function, own), path))
+        for future in futures:
+            result = None
+            with suppress(BrokenProcessPool):
                 result = future.result()
-            except BrokenProcessPool:
-                return
             yield result
     finally:
         pool.shutdown(cancel_futures=True)  # nobody waits for files that nobody asks for any more

@@ -30,7 +30,7 @@ def targets(arguments: argparse.Namespace, *, writes: bool) -> dict[str, Facts]:
     found = located(arguments.model)
     if arguments.in_place or not writes:
         _once({path: path for path in found} if writes else {})
-        return {path: {"output": None} for path in found}
+        return {path: {"output": path if writes else None} for path in found}
     if not arguments.output:
         raise EditError("for several files give -o DIR, the folder that the results go to, or --in-place; --dry-run writes nothing")
     folder = os.path.realpath(arguments.output)

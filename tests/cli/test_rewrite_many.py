@@ -85,6 +85,9 @@ def test_results_in_a_folder_below_are_no_input(folder: Path, capsys: pytest.Cap
         (["models", "-o", "models", "--force"], 3, "would replace the input"),
         (["models/a.tflite", "other/a.tflite", "-o", "out"], 3, "models/a.tflite and other/a.tflite would both become out/a.tflite"),
         (["models/a.tflite", "link.tflite", "--in-place"], 3, "would both become link.tflite"),
+        (["models/a.tflite", "hard.tflite", "--in-place"], 3, "would both become hard.tflite"),
+        (["models/a.tflite", "-o", "models", "--force"], 3, "models/a.tflite would replace the input models/a.tflite"),
+        (["models/*/../a.tflite", "hard.tflite", "-o", "models", "--force"], 3, "would replace the input"),
         (["models", "-o", "there"], 3, "there already: there/sub/b.tflite. Give --force"),
         (["models", "-o", "link.tflite"], 3, "link.tflite: File exists"),
         (["models/*.onnx", "-o", "out"], 3, "no files match"),
@@ -97,11 +100,17 @@ def test_names_that_collide_are_refused_before_anything_is_written(
         copy.parent.mkdir(parents=True)
         copy.write_bytes(b"kept")
     os.symlink("models/a.tflite", "link.tflite")
+    os.link("models/a.tflite", "hard.tflite")
     before = {path: Path(path).read_bytes() for path in files(Path())}
     assert main(["requantize-weights", *arguments, *TO_INT8]) == code
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert {path: Path(path).read_bytes() for path in files(Path())} == before
+
+
+def test_patterns_that_lead_out_of_their_folder_do_not_lead_out_of_that_of_the_results(folder: Path) -> None:
+    assert main(["requantize-weights", "models/sub/*/../../a.tflite", *TO_INT8, "-o", "out/new"]) == 0
+    assert files(Path("out")) == ["new/a.tflite"]
 
 
 def test_errors_are_collected_and_the_worst_gives_the_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

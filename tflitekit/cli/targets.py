@@ -13,10 +13,14 @@ NAMED = 3  # files in an error
 
 
 def target(arguments: argparse.Namespace, path: str, label: str) -> str:
-    """The output of a single file: where -o says, in it if that is a folder, else beside the input."""
+    """The output of a single file: where -o says, in it if that is a folder, else beside the input. OutputError for the folder of the input."""
     if not arguments.output:
         return str(default_output(path, label))
-    return os.path.join(arguments.output, os.path.basename(path)) if os.path.isdir(arguments.output) else str(arguments.output)
+    if not os.path.isdir(arguments.output):
+        return str(arguments.output)
+    output = os.path.join(arguments.output, os.path.basename(path))
+    _not_inputs({path: output})
+    return output
 
 
 def targets(arguments: argparse.Namespace, *, writes: bool) -> dict[str, Facts]:
@@ -35,9 +39,15 @@ def targets(arguments: argparse.Namespace, *, writes: bool) -> dict[str, Facts]:
         raise EditError("for several files give -o DIR, the folder that the results go to, or --in-place; --dry-run writes nothing")
     folder = os.path.realpath(arguments.output)
     inputs = {path: root or "." for path, root in found.items() if not _made(path, root or ".", folder)}
-    chosen = {path: os.path.join(arguments.output, os.path.relpath(path, root)) for path, root in inputs.items()}
-    _check(chosen, arguments)
-    return {path: {"output": output} for path, output in chosen.items()}
+    chosen = {path: os.path.join(arguments.output, _relative(path, root)) for path, root in inputs.items()}
+    _check(chosen, arguments)  # what is there may be replaced, then; what is not may still have the name of another, but for the case
+    return {path: {"output": output, "overwrite": os.path.lexists(output)} for path, output in chosen.items()}
+
+
+def _relative(path: str, root: str) -> str:
+    """The name below a folder; the last part for a file that is not there: patterns may lead out again."""
+    name = os.path.relpath(path, root)
+    return os.path.basename(path) if name.split(os.sep)[0] == os.pardir else name
 
 
 def _made(path: str, root: str, folder: str) -> bool:
@@ -56,30 +66,45 @@ def _check(chosen: Mapping[str, str], arguments: argparse.Namespace) -> None:
 
     if not chosen:
         raise InputError(f"all these files are in {arguments.output}, where the results go. Name another folder after -o")
-    inputs = {os.path.realpath(path): path for path in chosen}
-    for output in chosen.values():
-        if (real := os.path.realpath(output)) in inputs:
-            raise OutputError(f"{output} would replace the input {inputs[real]}. Name another folder after -o, or give --in-place")
+    _not_inputs(chosen)
     _once(chosen)
     there = [output for output in chosen.values() if os.path.lexists(output)]
     if there and not arguments.force:
         more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
         raise OutputError(f"there already: {', '.join(there[:NAMED])}{more}. Give --force to replace them, or another folder after -o")
-    if not arguments.dry_run:
-        for parent in dict.fromkeys(map(os.path.dirname, chosen.values())):
-            try:
-                os.makedirs(parent, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{parent}: {error.strerror}") from None
+    for parent in dict.fromkeys(map(os.path.dirname, chosen.values())):
+        try:
+            os.makedirs(parent, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{parent}: {error.strerror}") from None
+
+
+def _not_inputs(chosen: Mapping[str, str]) -> None:
+    """OutputError if an output is an input, by whatever name."""
+    from ..errors import OutputError
+
+    inputs = {_file(path): path for path in chosen}
+    for output in chosen.values():
+        if (file := _file(output)) in inputs:
+            raise OutputError(f"{output} would replace the input {inputs[file]}. Name another folder after -o, or give --in-place")
+
+
+def _file(path: str) -> object:
+    """What all names of a file have in common, hard links and those of another case too; the path of one that is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def _once(chosen: Mapping[str, str]) -> None:
     """OutputError if two files would have the same output."""
     from ..errors import OutputError
 
-    takers: dict[str, str] = {}
+    takers: dict[object, str] = {}
     for path, output in chosen.items():
-        real = os.path.realpath(output)
-        if real in takers:
-            raise OutputError(f"{takers[real]} and {path} would both become {output}. Rewrite them one by one, or into different folders")
-        takers[real] = path
+        file = _file(output)
+        if file in takers:
+            raise OutputError(f"{takers[file]} and {path} would both become {output}. Rewrite them one by one, or into different folders")
+        takers[file] = path

@@ -95,11 +95,16 @@ def test_nothing_to_export(model: object, options: list[str], message: str, tmp_
     assert message in capsys.readouterr().err and not table.exists()
 
 
-def test_a_table_that_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_for_tables_are_refused_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tflitekit.runtime.observe", None)
     tk.write(chain(), tmp_path / "m.tflite")
     (tmp_path / "t.json").write_text("mine")
-    assert main(["observe", str(tmp_path / "m.tflite"), "--random", "1", "--export", str(tmp_path / "t.json")]) == 3
-    assert "File exists" in capsys.readouterr().err and (tmp_path / "t.json").read_text() == "mine"
+    for name, code, message in (("t.json", 3, "File exists"), ("t.csv", 2, "expected a file name ending in .json or .npz")):
+        assert main(["observe", str(tmp_path / "m.tflite"), "--random", "1", "--export", str(tmp_path / name)]) == code
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "t.json").read_text() == "mine"
 
 
 def test_samples_are_counted() -> None:

@@ -116,6 +116,19 @@ def write_text(name: str, text: str, start: str, option: str) -> None:
     replace_file(path, [text.encode()], True, lambda _: None)
 
 
+def check_export(name: str) -> None:
+    """EditError or OutputError, before long work is done, for a name that `export_table` would refuse."""
+    import os
+    from pathlib import Path
+
+    from ..errors import OutputError
+    from ..passes.parameters import encode_table
+
+    encode_table([], Path(name).suffix)
+    if os.path.lexists(name):
+        raise OutputError(f"{name}: File exists")
+
+
 def export_table(rows: list[dict[str, Any]], name: str) -> None:
     """Write a table of parameters, for `set-quantization --from`, to a file that is not there yet."""
     from pathlib import Path

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .check import add_data_options, add_run_options, data_of, limits_of, shapes_of
-from .common import add_json, add_model, export_table, progress, put
+from .common import add_json, add_model, check_export, export_table, progress, put
 from .numbers import accept_negative
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise EditError(NO_DATA)
     if arguments.export and arguments.dtype:
         raise EditError("--export takes tensors in the types that they have; leave --dtype out")
+    if arguments.export:
+        check_export(arguments.export)
     tested = subject(arguments.model)
     with progress("observe") as working:
         result = observe(

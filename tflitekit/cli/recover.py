@@ -14,10 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     keys = "file, record, outcome (none, unbegun, complete, restored, foreign or discarded), restored (bytes), text"
     add_json(parser, keys)
     parser.description = (
-        "Restores a model whose edit in place was interrupted. Every other command does so by itself when it reads the model. The undo record lies "
-        "beside the model, and holds the old and the new bytes: if the model is a mixture of them, the old ones are put back; if it has only old or "
-        "only new ones, it is whole, and the record is removed. If it has others, the record belongs to another file (one that was moved away or "
-        "replaced): then nothing is touched, and --discard removes the record."
+        "Restores a model whose edit in place was interrupted. Every other command does so by itself when it reads the model, also for every model "
+        "in a folder. The undo record lies beside the model, and holds the old and the new bytes: if the model is a mixture of them, the old ones are "
+        "put back; if it has only old or only new ones, it is whole, and the record is removed. If it has others, the record belongs to another file "
+        "(one that was moved away or replaced): then nothing is touched, and --discard removes the record."
     )
 
 

@@ -161,7 +161,7 @@ def write(
     `in_place` writes to the file that the model was read from: changes that keep every size are made in the file itself, under the protection of an
     undo record (see `recover`), anything else replaces it; constant data of models that were read from it then shows the new bytes. `backup` keeps
     the file that is replaced as `PATH.bak`, or under the name given, which must not exist; it is never edited itself. `progress` is told how far
-    writing is: MiB done, MiB in all, and the word for it.
+    writing is, from one thread at a time: MiB done, MiB in all, and the word for it.
 
     Raises like `serialize`, and OutputError if the file exists (unless `overwrite` or `in_place`), changed since it was read, or cannot be written;
     the target is then as it was.

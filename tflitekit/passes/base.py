@@ -170,7 +170,8 @@ class PassResult:
 
 
 def run(model: Model, *passes: Pass, progress: Progress | None = None) -> PassResult:
-    """Run passes one after the other on a copy of the model. `progress` is told how far a long one is: done, in all, on what.
+    """Run passes one after the other on a copy of the model. `progress` is told how far a long one is: done, in all, on what; several threads
+    may tell it.
 
     RefusedError where a pass cannot do what it is asked for, PassError where it changed what it does not declare or gave a sound model an error; the
     argument is as it was in every case.

@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Restores a model whose edit in place was interrupted. Every other command does so by itself when it reads the model, also for every model "
         "in a folder. The undo record lies beside the model, and holds the old and the new bytes: if the model is a mixture of them, the old ones "
-        "are put back; if it has only old or only new ones, it is whole, and the record is removed. If it has others, the record belongs to another file "
-        "(one that was moved away or replaced): then nothing is touched, and --discard removes the record."
+        "are put back; if it has only old or only new ones, it is whole, and the record is removed. If it has others, the record belongs to another "
+        "file (one that was moved away or replaced): then nothing is touched, and --discard removes the record."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -146,6 +147,23 @@ def _for(path: str, function: Callable[..., Facts], own: Mapping[str, Facts] | N
     return partial(function, **own[path]) if own else function
 
 
+def _start() -> None:
+    """What a process of a pool does first."""
+    from .._crew import work_alone
+
+    work_alone()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(function: Callable[[str], Facts], path: str) -> Result:
+    """`call` in a process of a pool, which interrupts reach only here: between files there is nothing to tidy up, and nobody to tell."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return call(function, path)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, own: Mapping[str, Facts] | None) -> Iterator[Result | None]:
     """The results of a pool of processes; None for files that were not done when one of them died, fewer if that was at once."""
     import multiprocessing
@@ -153,17 +171,15 @@ def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, ow
     from concurrent.futures.process import BrokenProcessPool
     from contextlib import suppress
 
-    from .._crew import work_alone
-
     # A forked child has what is imported here; elsewhere children import it themselves.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=work_alone)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
     try:
         futures: list[Future[Result]] = []
         with suppress(BrokenProcessPool):
             for path in paths:
-                futures.append(pool.submit(call, _for(path, function, own), path))
+                futures.append(pool.submit(_call, _for(path, function, own), path))
         for future in futures:
             result = None
             with suppress(BrokenProcessPool):

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pickle
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -134,6 +136,23 @@ def test_files_that_nobody_asks_for_any_more_are_not_waited_for() -> None:
     assert next(found).facts == {"file": "0"}
     found.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 3  # all would take 4 s
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not forked here")
+def test_an_interrupt_of_all_processes_is_told_once() -> None:
+    """One process waits for work, which its interpreter would complain about; the other ends at once."""
+    code = (
+        "import os, time\nfrom tflitekit.cli import many\ndef work(path): os.write(1, (path + '\\n').encode()); time.sleep(float(path))\n"
+        "if __name__ == '__main__':\n try: list(many.results(['0', '9'], work, 2))\n except KeyboardInterrupt: print('interrupted')"
+    )
+    started = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        begun = {process.stdout.readline() for _ in range(2)}
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (begun, out, err) == ({"0\n", "9\n"}, "interrupted\n", "") and time.monotonic() - started < 8
 
 
 def test_more_files_are_spread_over_processes(folder: Path) -> None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -202,22 +198,6 @@ def test_a_single_file_goes_into_a_folder_that_is_there(folder: Path, capsys: py
     Path("out").mkdir()
     assert main(["requantize-weights", "models/a.tflite", *TO_INT8, "-o", "out"]) == 0
     assert files(Path("out")) == ["a.tflite"]
-
-
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups of processes here")
-def test_an_interrupt_of_all_processes_is_told_once(folder: Path) -> None:
-    for number in range(3000):
-        os.link(folder / "a.tflite", folder / f"{number}.tflite")
-    command = [sys.executable, "-m", "tflitekit", "requantize-weights", "models", *TO_INT8, "-o", "out", "--jobs", "2"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment) as process:
-        deadline = time.monotonic() + 20
-        while (not Path("out").exists() or len(files(Path("out"))) < 10) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "tflitekit: interrupted\n")
-    assert 10 <= len(files(Path("out"))) < 3000 and not [name for name in files(Path("out")) if name.endswith(".tmp")]
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

@@ -108,15 +108,15 @@ def main() -> int:
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         parser.error(f"--only: there is no {unknown[0]}, but {', '.join(KINDS)}")
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        for kind in kinds:
-            print(f"{kind} ...", file=sys.stderr, flush=True)
+    for kind in kinds:
+        print(f"{kind} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
             found = KINDS[kind](Path(folder), chosen.quick)
-            rows += found
-            told = "\n".join("  ".join(row.cells()) for row in found)
-            print(told or "nothing: what it is compared with is not installed", file=sys.stderr, flush=True)
-        if chosen.write:
-            page.write(rows, Path(folder), chosen.write)
+        rows += found
+        told = "\n".join("  ".join(row.cells()) for row in found)
+        print(told or "nothing: what it is compared with is not installed", file=sys.stderr, flush=True)
+    if chosen.write:
+        page.write(rows, chosen.folder or Path(tempfile.gettempdir()), chosen.write)
     print(markdown(rows))
     return 0 if all(row.holds() for row in rows) else 1
 

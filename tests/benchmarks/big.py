@@ -62,7 +62,7 @@ def big_weights(size: int, folder: Path, repeats: int = 5) -> list[Row]:
     tk.write(generated.float_weights(size), source, overwrite=True)
     tk.write(tk.read(source), ours, overwrite=True, rebuild=True)
     assert filecmp.cmp(ours, source, shallow=False), "a rebuild of what this writer wrote must be the same bytes"
-    rows = rebuilt(f"{source.stat().st_size / MEGABYTE:.0f} MiB of float weights", source, folder, ((1.15, 1.0), (64, 32)), repeats)
+    rows = rebuilt(f"{source.stat().st_size / MEGABYTE:.0f} MiB of float weights", source, folder, ((1.05, 0.8), (32, 16)), repeats)
     source.unlink()
     return rows
 

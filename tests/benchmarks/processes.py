@@ -50,9 +50,9 @@ def starts(model: Path | None, repeats: int = 21, clock: Callable[[], float] = t
     nothing, numpy = [sys.executable, "-c", "pass"], [sys.executable, "-c", "import numpy"]
     rows = []
     for way, run in (("in a pipe", quietly), ("at a terminal", at_a_terminal)):
-        cases = [("--version", "python -c pass", nothing, 0.0, 0.0), ("--help", "python -c pass", nothing, 120.0, 60.0)]
+        cases = [("--version", "python -c pass", nothing, 0.0, 0.0), ("--help", "python -c pass", nothing, 60.0, 30.0)]
         if model is not None:
-            cases.append((f"summary {model}", 'python -c "import numpy"', numpy, 150.0, 100.0))
+            cases.append((f"summary {model}", 'python -c "import numpy"', numpy, 120.0, 75.0))
         for words, name, other, target, aim in cases:
             mine = [*command, *words.split(" ", 1)]
             candidates = {"tflitekit": partial(run, mine), name: partial(quietly, other)}

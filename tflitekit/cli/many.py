@@ -166,6 +166,7 @@ def _call(function: Callable[[str], Facts], path: str) -> Result:
 
 def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, own: Mapping[str, Facts] | None) -> Iterator[Result | None]:
     """The results of a pool of processes; None for files that were not done when one of them died, fewer if that was at once."""
+    import importlib
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -180,6 +181,7 @@ def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, ow
         with suppress(BrokenProcessPool):
             for path in paths:
                 futures.append(pool.submit(_call, _for(path, function, own), path))
+        importlib.import_module("tflitekit.reports.render")  # while they work, which is when it costs least
         for future in futures:
             result = None
             with suppress(BrokenProcessPool):

@@ -66,11 +66,11 @@ def _end(others: list[Future[R]], taken: Iterator[T]) -> list[Future[R]]:
     """Drop the items that are left after an error, and wait for the threads that have begun, whatever interrupts: they may hold a file that is closed
     afterwards. Returns what they were called for.
     """
+    from concurrent.futures import wait  # 5 ms, which small models can do without; loaded with the threads
+
     interrupt: BaseException | None = None
     while True:
         try:
-            from concurrent.futures import wait  # 5 ms, which small models can do without
-
             deque(taken, 0)
             begun = [other for other in others if not other.cancel()]
             wait(begun)

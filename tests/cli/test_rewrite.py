@@ -12,7 +12,7 @@ import pytest
 import tflitekit as tk
 from tests.audit.test_findings import convolution, requantize
 from tests.conftest import REPOSITORY
-from tests.passes.test_requantize_weights import dense
+from tests.passes.weight_models import dense
 from tflitekit.cli.main import main
 from tflitekit.passes.registry import ENTRIES
 

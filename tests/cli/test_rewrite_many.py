@@ -13,7 +13,7 @@ import pytest
 import tflitekit as tk
 from tests.audit.test_findings import convolution
 from tests.conftest import REPOSITORY
-from tests.passes.test_requantize_weights import dense
+from tests.passes.weight_models import dense
 from tflitekit import per_file
 from tflitekit.cli.main import main
 from tflitekit.passes.options import parse_spec

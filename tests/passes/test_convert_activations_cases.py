@@ -10,8 +10,8 @@ import pytest
 
 import tflitekit as tk
 from tests import runtime
+from tests.passes.boundary_models import bounds, metadata_model
 from tests.passes.test_convert_activations import Both, affine, apply, needs_runtime, run_both, tensor
-from tests.passes.test_io_dtype import bounds, metadata_model
 from tflitekit._schema import ActivationFunctionType, TensorType
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.errors import RefusedError

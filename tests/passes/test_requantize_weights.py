@@ -1,9 +1,8 @@
-"""`requantize-weights`: what is asked for, what is legal, what is written, what it costs; on models of single operators and on all real ones."""
+"""`requantize-weights` on small models: what is asked for, what is legal, what is written, what it costs."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests import runtime
-from tests.audit.test_findings import RESOLVERS, convolution
+from tests.audit.test_findings import convolution
+from tests.passes.weight_models import dense, errors, floats, single, weights
 from tflitekit import _crew
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.errors import EditError
@@ -22,62 +21,10 @@ from tflitekit.passes.options import parse_spec
 from tflitekit.passes.weights import encode, engine
 from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
 from tflitekit.quant import kernels
-from tflitekit.quant.rules import LITERT
-
-
-def floats(*shape: int, scale: float = 1.0) -> np.ndarray:
-    return (np.random.default_rng(math.prod(shape)).standard_normal(shape) * scale).astype(np.float32)
-
-
-def dense(weights: Any = None, units: int = 8, depth: int = 64) -> Model:
-    """FULLY_CONNECTED with float weights "w" and bias "b"."""
-    weights = floats(units, depth) if weights is None else weights
-    builder = ModelBuilder()
-    main = builder.subgraph("main")
-    x, w = main.input("x", [3, weights.shape[1]]), main.constant("w", weights)
-    b = main.constant("b", floats(weights.shape[0]))
-    main.output(main.apply("FULLY_CONNECTED", [x, w, b], TensorSpec("y", [3, weights.shape[0]])))
-    return builder.build()
-
-
-def single(operator: str) -> Model:
-    """One operator with float weights "w" of 8 channels."""
-    if operator == "FULLY_CONNECTED":
-        return dense()
-    builder = ModelBuilder()
-    main = builder.subgraph("main")
-    window = {"padding": "SAME", "stride_w": 1, "stride_h": 1}
-    if operator == "EMBEDDING_LOOKUP":
-        ids = main.input("x", [3], "INT32")
-        main.output(main.apply(operator, [ids, main.constant("w", floats(8, 64))], TensorSpec("y", [3, 64])))
-        return builder.build()
-    if operator == "BATCH_MATMUL":
-        x = main.input("x", [1, 3, 16])
-        main.output(main.apply(operator, [x, main.constant("w", floats(1, 16, 8))], TensorSpec("y", [1, 3, 8])))
-        return builder.build()
-    x = main.input("x", [1, 5, 5, 8])
-    out = TensorSpec("y", [1, 5, 5, 8])
-    bias = main.constant("b", floats(8))
-    if operator == "CONV_2D":
-        main.output(main.apply(operator, [x, main.constant("w", floats(8, 3, 3, 8)), bias], out, **window))
-    elif operator == "DEPTHWISE_CONV_2D":
-        main.output(main.apply(operator, [x, main.constant("w", floats(1, 3, 3, 8)), bias], out, depth_multiplier=1, **window))
-    else:
-        shape = main.constant("shape", np.array([1, 5, 5, 8], np.int32))
-        main.output(main.apply(operator, [shape, main.constant("w", floats(8, 3, 3, 8)), x, bias], out, version=3, **window))
-    return builder.build()
-
-
-def weights(model: Model, name: str = "w") -> Tensor:
-    return model.subgraphs[0].tensor(name)
 
 
 def real(tensor: Tensor) -> np.ndarray:
     return encode.stored(tensor).real().reshape(tensor.shape)
-
-
-def errors(model: Model) -> Counter[tuple[str, str]]:
-    return Counter((finding.code, finding.name) for finding in tk.audit(model).findings if finding.severity == "error")
 
 
 # ---- what is asked for ----
@@ -232,6 +179,18 @@ def test_codes_that_need_not_change_stay() -> None:
     many = tk.run(one, RequantizeWeights(to="int8", granularity="per-channel"))
     assert len(weights(many.model).quantization.scale) == 8 and np.array_equal(real(weights(many.model)), real(weights(one)))
     assert not tk.run(one, RequantizeWeights(to="int8")).changes
+
+
+@pytest.mark.parametrize(("type_", "lowest"), [("int8", -128), ("int4", -8)])
+def test_weights_that_pass_through_floats_leave_the_lowest_code(type_: str, lowest: int) -> None:
+    model = tk.run(dense(), RequantizeWeights(to=type_)).model
+    weights = model.subgraphs[0].operators[0].inputs[1]
+    assert weights is not None
+    codes = weights.numpy().copy()
+    codes[0, 0] = lowest
+    model.set_data(weights, codes)
+    anew = tk.run(model, RequantizeWeights(to="float32"), RequantizeWeights(to=type_)).model.subgraphs[0].operators[0].inputs[1]
+    assert int(codes.min()) == lowest and anew is not None and int(anew.numpy().astype(int).min()) == lowest + 1
 
 
 def test_mean_square_error_is_less_than_with_the_full_range() -> None:
@@ -423,145 +382,3 @@ def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.Mo
         tk.write(later.model, tmp_path / "out.tflite", overwrite=True)
         assert (tmp_path / "out.tflite").read_bytes() == (tmp_path / "pieces.tflite").read_bytes() == tk.serialize(at_once.model)
         assert tk.diff(tk.read(tmp_path / "out.tflite"), at_once.model) == []
-
-
-# ---- runtimes ----
-
-FORMS = [
-    ("FULLY_CONNECTED", "int8", "per-tensor"), ("FULLY_CONNECTED", "int8", "per-channel"), ("FULLY_CONNECTED", "int4", "per-tensor"),
-    ("FULLY_CONNECTED", "int4", "per-channel"), ("FULLY_CONNECTED", "int2", "per-tensor"), ("FULLY_CONNECTED", "int2", "per-channel"),
-    ("FULLY_CONNECTED", "int4", "blockwise-32"), ("CONV_2D", "int8", "per-tensor"), ("CONV_2D", "int8", "per-channel"),
-    ("CONV_2D", "int4", "per-channel"), ("CONV_2D", "int4", "per-tensor"), ("DEPTHWISE_CONV_2D", "int8", "per-channel"),
-    ("TRANSPOSE_CONV", "int8", "per-tensor"), ("TRANSPOSE_CONV", "int8", "per-channel"), ("BATCH_MATMUL", "int8", "per-tensor"),
-    ("BATCH_MATMUL", "int8", "per-channel"), ("EMBEDDING_LOOKUP", "int8", "per-tensor"), ("EMBEDDING_LOOKUP", "int8", "per-channel"),
-    ("EMBEDDING_LOOKUP", "int4", "per-channel"), ("EMBEDDING_LOOKUP", "int2", "per-channel"), ("EMBEDDING_LOOKUP", "int4", "blockwise-32"),
-]  # fmt: skip
-OPERATORS = list(dict.fromkeys(operator for operator, _, _ in FORMS))
-
-
-def outputs(model: Model, resolver: str, recipe: int | None = None) -> np.ndarray | None:
-    data = np.int32([0, 3, 7]) if model.subgraphs[0].inputs[0].type.name == "INT32" else None
-    outcome = runtime.run(tk.serialize(model), resolver, **({"inputs": {0: data}} if data is not None else {}))
-    return np.frombuffer(outcome.outputs[0][2], np.float32) if outcome.ok else None
-
-
-def agrees(found: np.ndarray | None, expected: np.ndarray, tolerance: float) -> bool:
-    return found is not None and float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
-
-
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
-
-
-@needs_runtime
-@pytest.mark.parametrize(("operator", "to", "granularity"), FORMS)
-def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: str, to: str, granularity: str) -> None:
-    """Against the same values as floats: 5 % of the largest output covers the rounding of the inputs to 8 bits, and no wrong scale."""
-    result = tk.run(single(operator), RequantizeWeights(to=to, granularity=granularity, form="hybrid"))
-    assert not result.refused
-    plain = tk.run(result.model, RequantizeWeights(to="float32")).model
-    expected = outputs(plain, runtime.REFERENCE)
-    note = next(note for note in result.notes if note.name == "w")
-    assert expected is not None
-    right = [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
-    assert right == note.data["runtimes"]
-
-
-@needs_runtime
-@pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("options", [
-    {"to": "int8"}, {"to": "int8", "granularity": "per-tensor", "asymmetric": True}, {"to": "int4"}, {"to": "int2"}, {"to": "float16"},
-    {"to": "int8", "asymmetric": True}, {"to": "int4", "asymmetric": True},
-], ids=str)  # fmt: skip
-def test_explicit_forms_run_everywhere(operator: str, options: dict[str, Any]) -> None:
-    result = tk.run(single(operator), RequantizeWeights(form="explicit", **options))
-    assert not result.refused
-    expected = outputs(tk.run(result.model, RequantizeWeights(to="float32")).model, runtime.REFERENCE)
-    assert expected is not None
-    assert [r for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 1e-4)] == list(LITERT)
-
-
-# ---- real models ----
-
-QUICK = ({"to": "int4"},)
-EVERY = [
-    {"to": to, "granularity": granularity, "form": form}
-    for to in ("int8", "int4", "int2") for granularity in ("per-tensor", "per-channel", "blockwise-32") for form in ("hybrid", "explicit")
-] + [
-    {"to": "int4", "range": "mse"}, {"to": "float32"}, {"to": "float16"}, {"to": "int8", "asymmetric": True},
-    {"to": "int4", "asymmetric": True, "form": "explicit"},
-]  # fmt: skip
-
-
-def check_choices(path: Path, choices: Any) -> None:
-    model = tk.read(path)
-    before = errors(model)
-    for options in choices:
-        result = tk.run(model, RequantizeWeights(no_errors=True, **options))
-        told = [note for note in result.notes if note.kind in ("changed", "refused")]
-        assert bool(result.changes) == any(note.kind == "changed" for note in told)
-        if result.changes:
-            assert not errors(result.model) - before, options
-            tk.parse(tk.serialize(result.model))
-        again = tk.run(result.model, RequantizeWeights(no_errors=True, **options))
-        assert not again.changes, options
-
-
-def test_real_models_run_or_are_refused_and_the_audit_finds_nothing_new(model_path: Path) -> None:
-    check_choices(model_path, QUICK)
-
-
-@pytest.mark.slow
-def test_every_choice_on_every_real_model(model_path: Path) -> None:
-    check_choices(model_path, EVERY)
-
-
-FLOAT_MODELS = (
-    "aeq_conv_fc_mnist", "mlct_vww_96_float", "mlct_pretrainedResnet", "litert_torchaudio_conformer", "tfls_regex_one_embedding_with_metadata",
-)  # fmt: skip
-
-
-def measured(model: Model, **options: Any) -> tuple[float, float]:
-    """(signal, noise) of all weights that are encoded."""
-    total = tk.run(model, RequantizeWeights(**options)).notes[-1].data
-    return total["signal"], total["noise"]
-
-
-@pytest.mark.parametrize("name", FLOAT_MODELS)
-def test_clipping_beats_the_full_range_at_int4_on_real_models(models: Path, name: str) -> None:
-    model = tk.read(models / f"{name}.tflite")
-    signal, full = measured(model, to="int4")
-    clipped = measured(model, to="int4", range="mse")[1]
-    print(f"{name}: INT4 per channel, min-max {10 * math.log10(signal / full):.1f} dB, mse {10 * math.log10(signal / clipped):.1f} dB")
-    assert clipped < 0.97 * full
-
-
-@pytest.mark.parametrize("name", FLOAT_MODELS)
-def test_real_weights_come_back_from_int8_within_half_a_scale(models: Path, name: str) -> None:
-    model = tk.read(models / f"{name}.tflite")
-    made = tk.run(model, RequantizeWeights(to="int8", form="explicit"))
-    back = tk.run(made.model, RequantizeWeights(to="float32")).model
-    changed = 0
-    for before, coded, after in zip(model.subgraphs[0].tensors, made.model.subgraphs[0].tensors, back.subgraphs[0].tensors, strict=False):
-        if before.type != coded.type and before.is_constant:
-            q = coded.quantization
-            assert q is not None and after.type.name == "FLOAT32"
-            shape = [-1 if d == q.quantized_dimension and len(q.scale) > 1 else 1 for d in range(len(before.shape))]
-            assert (np.abs(after.numpy() - before.numpy()) <= q.scale.reshape(shape) * np.float32(0.50001)).all()
-            changed += 1
-    assert changed
-    half = tk.run(model, RequantizeWeights(to="float16")).model
-    for before, after in zip(half.subgraphs[0].tensors, tk.run(half, RequantizeWeights(to="float32")).model.subgraphs[0].tensors, strict=False):
-        if before.type.name == "FLOAT16":
-            assert np.array_equal(after.numpy(), before.numpy().astype(np.float32))
-
-
-@pytest.mark.parametrize(("type_", "lowest"), [("int8", -128), ("int4", -8)])
-def test_weights_that_pass_through_floats_leave_the_lowest_code(type_: str, lowest: int) -> None:
-    model = tk.run(dense(), RequantizeWeights(to=type_)).model
-    weights = model.subgraphs[0].operators[0].inputs[1]
-    assert weights is not None
-    codes = weights.numpy().copy()
-    codes[0, 0] = lowest
-    model.set_data(weights, codes)
-    anew = tk.run(model, RequantizeWeights(to="float32"), RequantizeWeights(to=type_)).model.subgraphs[0].operators[0].inputs[1]
-    assert int(codes.min()) == lowest and anew is not None and int(anew.numpy().astype(int).min()) == lowest + 1

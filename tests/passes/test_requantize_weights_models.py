@@ -1,0 +1,147 @@
+"""`requantize-weights` in the runtimes, on models of single operators, and on all real models."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tflitekit as tk
+from tests import runtime
+from tests.audit.test_findings import RESOLVERS
+from tests.passes.weight_models import errors, single
+from tflitekit.graph import Model
+from tflitekit.passes import RequantizeWeights
+from tflitekit.quant.rules import LITERT
+
+# ---- runtimes ----
+
+FORMS = [
+    ("FULLY_CONNECTED", "int8", "per-tensor"), ("FULLY_CONNECTED", "int8", "per-channel"), ("FULLY_CONNECTED", "int4", "per-tensor"),
+    ("FULLY_CONNECTED", "int4", "per-channel"), ("FULLY_CONNECTED", "int2", "per-tensor"), ("FULLY_CONNECTED", "int2", "per-channel"),
+    ("FULLY_CONNECTED", "int4", "blockwise-32"), ("CONV_2D", "int8", "per-tensor"), ("CONV_2D", "int8", "per-channel"),
+    ("CONV_2D", "int4", "per-channel"), ("CONV_2D", "int4", "per-tensor"), ("DEPTHWISE_CONV_2D", "int8", "per-channel"),
+    ("TRANSPOSE_CONV", "int8", "per-tensor"), ("TRANSPOSE_CONV", "int8", "per-channel"), ("BATCH_MATMUL", "int8", "per-tensor"),
+    ("BATCH_MATMUL", "int8", "per-channel"), ("EMBEDDING_LOOKUP", "int8", "per-tensor"), ("EMBEDDING_LOOKUP", "int8", "per-channel"),
+    ("EMBEDDING_LOOKUP", "int4", "per-channel"), ("EMBEDDING_LOOKUP", "int2", "per-channel"), ("EMBEDDING_LOOKUP", "int4", "blockwise-32"),
+]  # fmt: skip
+OPERATORS = list(dict.fromkeys(operator for operator, _, _ in FORMS))
+
+
+def outputs(model: Model, resolver: str) -> np.ndarray | None:
+    data = np.int32([0, 3, 7]) if model.subgraphs[0].inputs[0].type.name == "INT32" else None
+    outcome = runtime.run(tk.serialize(model), resolver, **({"inputs": {0: data}} if data is not None else {}))
+    return np.frombuffer(outcome.outputs[0][2], np.float32) if outcome.ok else None
+
+
+def agrees(found: np.ndarray | None, expected: np.ndarray, tolerance: float) -> bool:
+    return found is not None and float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
+
+
+needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+
+
+@needs_runtime
+@pytest.mark.parametrize(("operator", "to", "granularity"), FORMS)
+def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: str, to: str, granularity: str) -> None:
+    """Against the same values as floats: 5 % of the largest output covers the rounding of the inputs to 8 bits, and no wrong scale."""
+    result = tk.run(single(operator), RequantizeWeights(to=to, granularity=granularity, form="hybrid"))
+    assert not result.refused
+    plain = tk.run(result.model, RequantizeWeights(to="float32")).model
+    expected = outputs(plain, runtime.REFERENCE)
+    note = next(note for note in result.notes if note.name == "w")
+    assert expected is not None
+    right = [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
+    assert right == note.data["runtimes"]
+
+
+@needs_runtime
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("options", [
+    {"to": "int8"}, {"to": "int8", "granularity": "per-tensor", "asymmetric": True}, {"to": "int4"}, {"to": "int2"}, {"to": "float16"},
+    {"to": "int8", "asymmetric": True}, {"to": "int4", "asymmetric": True},
+], ids=str)  # fmt: skip
+def test_explicit_forms_run_everywhere(operator: str, options: dict[str, Any]) -> None:
+    result = tk.run(single(operator), RequantizeWeights(form="explicit", **options))
+    assert not result.refused
+    expected = outputs(tk.run(result.model, RequantizeWeights(to="float32")).model, runtime.REFERENCE)
+    assert expected is not None
+    assert [r for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 1e-4)] == list(LITERT)
+
+
+# ---- real models ----
+
+QUICK = ({"to": "int4"},)
+EVERY = [
+    {"to": to, "granularity": granularity, "form": form}
+    for to in ("int8", "int4", "int2") for granularity in ("per-tensor", "per-channel", "blockwise-32") for form in ("hybrid", "explicit")
+] + [
+    {"to": "int4", "range": "mse"}, {"to": "float32"}, {"to": "float16"}, {"to": "int8", "asymmetric": True},
+    {"to": "int4", "asymmetric": True, "form": "explicit"},
+]  # fmt: skip
+
+
+def check_choices(path: Path, choices: Any) -> None:
+    model = tk.read(path)
+    before = errors(model)
+    for options in choices:
+        result = tk.run(model, RequantizeWeights(no_errors=True, **options))
+        told = [note for note in result.notes if note.kind in ("changed", "refused")]
+        assert bool(result.changes) == any(note.kind == "changed" for note in told)
+        if result.changes:
+            assert not errors(result.model) - before, options
+            tk.parse(tk.serialize(result.model))
+        again = tk.run(result.model, RequantizeWeights(no_errors=True, **options))
+        assert not again.changes, options
+
+
+def test_real_models_run_or_are_refused_and_the_audit_finds_nothing_new(model_path: Path) -> None:
+    check_choices(model_path, QUICK)
+
+
+@pytest.mark.slow
+def test_every_choice_on_every_real_model(model_path: Path) -> None:
+    check_choices(model_path, EVERY)
+
+
+FLOAT_MODELS = (
+    "aeq_conv_fc_mnist", "mlct_vww_96_float", "mlct_pretrainedResnet", "litert_torchaudio_conformer", "tfls_regex_one_embedding_with_metadata",
+)  # fmt: skip
+
+
+def measured(model: Model, **options: Any) -> tuple[float, float]:
+    """(signal, noise) of all weights that are encoded."""
+    total = tk.run(model, RequantizeWeights(**options)).notes[-1].data
+    return total["signal"], total["noise"]
+
+
+@pytest.mark.parametrize("name", FLOAT_MODELS)
+def test_clipping_beats_the_full_range_at_int4_on_real_models(models: Path, name: str) -> None:
+    model = tk.read(models / f"{name}.tflite")
+    signal, full = measured(model, to="int4")
+    clipped = measured(model, to="int4", range="mse")[1]
+    print(f"{name}: INT4 per channel, min-max {10 * math.log10(signal / full):.1f} dB, mse {10 * math.log10(signal / clipped):.1f} dB")
+    assert clipped < 0.97 * full
+
+
+@pytest.mark.parametrize("name", FLOAT_MODELS)
+def test_real_weights_come_back_from_int8_within_half_a_scale(models: Path, name: str) -> None:
+    model = tk.read(models / f"{name}.tflite")
+    made = tk.run(model, RequantizeWeights(to="int8", form="explicit"))
+    back = tk.run(made.model, RequantizeWeights(to="float32")).model
+    changed = 0
+    for before, coded, after in zip(model.subgraphs[0].tensors, made.model.subgraphs[0].tensors, back.subgraphs[0].tensors, strict=False):
+        if before.type != coded.type and before.is_constant:
+            q = coded.quantization
+            assert q is not None and after.type.name == "FLOAT32"
+            shape = [-1 if d == q.quantized_dimension and len(q.scale) > 1 else 1 for d in range(len(before.shape))]
+            assert (np.abs(after.numpy() - before.numpy()) <= q.scale.reshape(shape) * np.float32(0.50001)).all()
+            changed += 1
+    assert changed
+    half = tk.run(model, RequantizeWeights(to="float16")).model
+    for before, after in zip(half.subgraphs[0].tensors, tk.run(half, RequantizeWeights(to="float32")).model.subgraphs[0].tensors, strict=False):
+        if before.type.name == "FLOAT16":
+            assert np.array_equal(after.numpy(), before.numpy().astype(np.float32))

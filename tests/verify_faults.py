@@ -46,12 +46,14 @@ def small() -> Model:
 
 Fault = Callable[[Model], object]
 FAULTS: list[tuple[str, Fault, tuple[str, str, str]]] = []
+# What else is wrong then, and as bad: a branch of another arity, operators that compute a constant, one that reads what has no data.
+CONSEQUENCES = {"dangling_branch": {"call-arity"}, "sentinel": {"constant-produced"}, "data_beyond_the_file": {"operand-unproduced"}}
 T = "subgraphs[0].tensors"
 O = "subgraphs[0].operators"  # noqa: E741
 
 
 def fault(severity: str, code: str, path: str) -> Callable[[Fault], Fault]:
-    """Register a function that breaks the small model, with the problem that must be the only one of its severity or worse."""
+    """Register a function that breaks the small model, with the only problem of its severity or worse, besides `CONSEQUENCES`."""
 
     def register(apply: Fault) -> Fault:
         FAULTS.append((apply.__name__, apply, (severity, code, path)))

@@ -31,8 +31,8 @@ def operators(model: Model) -> list[str]:
     return [f"{o.op_name} {' '.join(t.name_str for t in o.inputs if t is not None)}" for o in model.subgraphs[0].operators]
 
 
-def outputs(model: Model, *inputs: Any, resolver: str = runtime.NO_DELEGATES) -> list[Any]:
-    outcome = runtime.run(tk.serialize(model), resolver, inputs=dict(enumerate(inputs)))
+def outputs(model: Model, *inputs: Any) -> list[Any]:
+    outcome = runtime.run(tk.serialize(model), runtime.NO_DELEGATES, inputs=dict(enumerate(inputs)))
     assert outcome.ok, outcome.message
     return [np.frombuffer(data, dtype).reshape(shape) for dtype, shape, data in outcome.outputs]
 
@@ -46,9 +46,9 @@ def graph(build: Callable[[SubGraphBuilder, Tensor], Tensor], type_: str = "INT8
     return builder.build()
 
 
-def fully_connected(g: SubGraphBuilder, x: Tensor, scale: float = 0.5, bias: int = 1000) -> Tensor:
+def fully_connected(g: SubGraphBuilder, x: Tensor, bias: int = 1000) -> Tensor:
     weights = g.constant("w", (np.arange(2 * x.shape[1]) % 7 - 3).astype(np.int8).reshape(2, -1), quantization=quantize(0.02, 0))
-    b = g.constant("b", np.array([bias, -bias], np.int32), quantization=quantize(np.float32(scale) * np.float32(0.02), 0))
+    b = g.constant("b", np.array([bias, -bias], np.int32), quantization=quantize(np.float32(0.5) * np.float32(0.02), 0))
     return g.apply("FULLY_CONNECTED", [x, weights, b], TensorSpec("y", [1, 2], x.type, quantize(0.1, 1)), version=4)
 
 

@@ -294,15 +294,19 @@ def test_scales_are_wide_enough_for_a_bias_at_the_limit_of_its_type() -> None:
 
 
 @pytest.mark.parametrize(("options", "reason"), [
-    ({"to": "float32"}, "takes no floats"), ({"to": "int2"}, "only INT8 per-tensor"), ({"to": "int8", "form": "explicit"}, "DEQUANTIZE"),
+    ({"to": "float32"}, "takes no floats"), ({"to": "int2"}, "only INT8 per-tensor"),
     ({"to": "int4", "granularity": "blockwise-32"}, "no multiple of 32"), ({"to": "int8", "asymmetric": True}, "to be symmetric"),
 ])  # fmt: skip
 def test_what_integer_kernels_do_not_compute_is_refused(options: dict[str, Any], reason: str) -> None:
     result = tk.run(convolution(), RequantizeWeights(**options))
-    if options.get("form") == "explicit":  # there is only the direct form, and it is there already
-        assert not result.changes
-        return
     assert not result.changes and reason in result.refused[0].text
+
+
+def test_integer_operators_have_the_direct_form_alone() -> None:
+    there = tk.run(convolution(), RequantizeWeights(to="int8", form="explicit"))
+    assert not there.changes and not there.refused
+    made = tk.run(convolution(), RequantizeWeights(to="int4", form="explicit")).model
+    assert ([o.op_name for o in made.subgraphs[0].operators], weights(made).type.name) == (["CONV_2D", "SOFTMAX"], "INT4")
 
 
 def test_weights_of_uint8_operators_lead_to_the_pass_that_changes_both() -> None:

@@ -13,8 +13,8 @@ from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.graph import Model, Tensor
 
 
-def floats(*shape: int, scale: float = 1.0) -> np.ndarray:
-    return (np.random.default_rng(math.prod(shape)).standard_normal(shape) * scale).astype(np.float32)
+def floats(*shape: int) -> np.ndarray:
+    return np.random.default_rng(math.prod(shape)).standard_normal(shape).astype(np.float32)
 
 
 def dense(weights: Any = None, units: int = 8, depth: int = 64) -> Model:

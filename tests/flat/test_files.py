@@ -197,6 +197,29 @@ def test_short_writes_are_continued(saved: Path, monkeypatch: pytest.MonkeyPatch
     assert out.read_bytes() == tk.serialize(tk.read(saved), rebuild=True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="room is reserved on Linux alone")
+def test_what_does_not_fit_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    script = """
+        import os, resource, sys
+        from tests import generated
+        import tflitekit as tk
+        model, real, written = generated.float_weights(1 << 25), os.write, []
+        os.write = lambda descriptor, view: written.append(len(view)) or real(descriptor, view)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+        try:
+            tk.write(model, sys.argv[1])
+        except tk.OutputError as error:
+            os.write = real
+            print(error, len(written))
+    """
+    path = tmp_path / "model.tflite"
+    for limit, words in ((1 << 24, f"{path}: {os.strerror(errno.EFBIG)}; nothing was written 0"), (1 << 26, "")):
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path, str(limit)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == words
+        assert path.exists() is not bool(words)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_interrupted_writes_leave_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(descriptor: int) -> None:
         raise KeyboardInterrupt

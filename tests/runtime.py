@@ -25,6 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 DEFAULT, REFERENCE, NO_DELEGATES = "AUTO", "BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 CHILD = Path(__file__).with_name("runtime_child.py")
 
@@ -205,6 +207,9 @@ def pool() -> Pool:
 def available() -> bool:
     """Whether the `runtime` extra is installed."""
     return find_spec("ai_edge_litert") is not None
+
+
+needs_runtime = pytest.mark.skipif(not available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 def run(model: Path | str | bytes, resolver: str = DEFAULT, **how: Any) -> Outcome:

@@ -11,13 +11,13 @@ import pytest
 
 import tflitekit as tk
 from tests import forge, generated, runtime
+from tests.runtime import needs_runtime
 from tflitekit import _schema
 from tflitekit._schema import BuiltinOperator, Conv2DOptions, Padding, TensorType
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize, quantize_blockwise, quantize_multi_axis
 from tflitekit.errors import EditError
 from tflitekit.graph import Model, QuantizationParameters
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 both_resolvers = pytest.mark.parametrize("resolver", [runtime.DEFAULT, runtime.REFERENCE])
 
 

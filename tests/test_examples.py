@@ -17,11 +17,11 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.conftest import REPOSITORY
+from tests.runtime import needs_runtime
 from tflitekit.graph import Model, QuantizationParameters, Tensor
 
 EXAMPLES = REPOSITORY / "examples"
 DYNAMIC, UINT8 = "classifier_dynamic_range.tflite", "classifier_uint8_placeholder.tflite"
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 resolvers = pytest.mark.parametrize("resolver", [runtime.DEFAULT, runtime.REFERENCE, runtime.NO_DELEGATES])
 
 DETAILS = """

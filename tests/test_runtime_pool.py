@@ -14,9 +14,9 @@ import pytest
 import tflitekit as tk
 
 from . import runtime
-from .runtime import Job, Outcome, Worker, difference
+from .runtime import Job, Outcome, Worker, difference, needs_runtime
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 
 
 @pytest.fixture

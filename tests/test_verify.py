@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tflitekit as tk
+from tests.conftest import VALID_PATHS
 from tests.generated import many_operators, rare_parts
 from tests.verify_faults import CONSEQUENCES, FAULTS, Fault, O, T, small, tensor
 from tflitekit._base import Table, fields_of
@@ -202,8 +203,9 @@ def test_errors_are_what_the_runtime_refuses(models: Path) -> None:
     assert not wrong
 
 
-def test_most_real_models_have_no_problem_at_all(models: Path) -> None:
-    noisy = [path.name for path in sorted(models.glob("*.tflite")) if path.stem != "litert_invalid_model" and tk.verify(tk.read(path))]
+@pytest.mark.usefixtures("models")
+def test_most_real_models_have_no_problem_at_all() -> None:
+    noisy = [path.name for path in VALID_PATHS if tk.verify(tk.read(path))]
     assert len(noisy) <= 12, noisy
 
 

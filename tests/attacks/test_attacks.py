@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import tflitekit as tk
-from tests import generated, runtime
+from tests import generated
 from tests.conftest import MODELS
+from tests.runtime import needs_runtime
 
 from .anatomy import Anatomy
 from .campaign import SEEDS, Figures, campaign, cpp_verdicts, outcomes
@@ -55,7 +56,7 @@ def expect_no_harm(effort: str) -> None:
         assert outcome.done > 5
 
 
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 def test_the_cpp_verifier_says_the_same_of_the_gallery(tmp_path: Path) -> None:
     names = [name for name in GALLERY if name not in BOMBS]
     found = cpp_verdicts([files()[name] for name in names], tmp_path)

@@ -14,7 +14,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.conftest import MODELS, VALID_PATHS
-from tests.runtime import DEFAULT, NO_DELEGATES, REFERENCE, Job, Outcome
+from tests.runtime import DEFAULT, NO_DELEGATES, REFERENCE, Job, Outcome, needs_runtime
 from tflitekit.graph import Tensor
 from tflitekit.quant.rules import Runtime
 from tflitekit.types import INTEGER_RANGES, numpy_dtype
@@ -57,7 +57,7 @@ UNVARIED = {
     "tflm_trained_lstm_int8": SAME + "all classes at the lowest code",
 }
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in COSTLY)) for path in VALID_PATHS]
 each_model = pytest.mark.parametrize(
     "path", PARAMETERS or [pytest.param(None, marks=pytest.mark.skip(reason=f"no models in {MODELS}; set TFLITEKIT_MODELS"))]

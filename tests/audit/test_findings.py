@@ -13,6 +13,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.conftest import REPOSITORY
+from tests.runtime import needs_runtime
 from tflitekit.audit import CODES, Finding, audit, foretold
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
@@ -110,7 +111,7 @@ def test_each_breakage_is_found(name: str) -> None:
     assert found[0].expected is not None
 
 
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 @pytest.mark.parametrize("name", list(BREAK))
 def test_what_is_said_of_the_runtimes_is_what_they_do(name: str) -> None:
     """Refusals and crashes that are predicted happen, and where nothing of the kind is predicted the model runs."""

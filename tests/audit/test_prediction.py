@@ -23,6 +23,7 @@ from tests import runtime
 from tests.audit.legality import label
 from tests.audit.mutations import Mutation, draw
 from tests.conftest import MODELS
+from tests.runtime import needs_runtime
 from tflitekit.audit import Finding, foretold
 from tflitekit.quant.rules import Runtime
 
@@ -183,7 +184,6 @@ def changes(trial: Trial) -> bool:
     return False
 
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 @needs_runtime

@@ -11,6 +11,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.quant.deviations import blockwise, lowest_code
+from tests.runtime import needs_runtime
 from tflitekit.audit import Audit, Finding, audit
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model
@@ -102,7 +103,7 @@ def test_lowest_codes_in_blocks_are_right() -> None:
     assert not found(tk.parse(blockwise(every_third=-8)), "Q213")
 
 
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 def test_requantized_to_the_narrow_range_all_runtimes_agree() -> None:
     """The fix that Q213 names: outputs of the optimized kernel differ before it, and agree after it."""
     codes = np.random.default_rng(5).integers(-8, 8, (UNITS, DEPTH)).astype(np.int8)

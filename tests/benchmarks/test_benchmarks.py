@@ -8,13 +8,13 @@ import pytest
 
 import tflitekit as tk
 
-from .. import generated, runtime
+from .. import generated
+from ..runtime import needs_runtime
 from . import audits, big, page, processes, tables, weights
 from .__main__ import KINDS, real_paths, three_megabytes
 from .big import MEGABYTE
 from .harness import FASTER, MEMORY, MORE, Row, anonymous_memory, interleave, markdown
 
-needs_peer = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 SLACK = 2.5  # small models, few repetitions and a busy machine: only a real regression should fail
 
 
@@ -24,17 +24,17 @@ def expect(rows: list[Row], slack: float = 1.0) -> None:
     assert not missed, "\n" + markdown(missed)
 
 
-@needs_peer
+@needs_runtime
 def test_many_operators_in_small(tmp_path: Path) -> None:
     expect(tables.operators(2_000, tmp_path, repeats=3), SLACK)
 
 
-@needs_peer
+@needs_runtime
 def test_a_model_of_scales_in_small(tmp_path: Path) -> None:
     expect(tables.channels(tmp_path, 40, repeats=3), SLACK)
 
 
-@needs_peer
+@needs_runtime
 def test_real_models_in_small(models: Path, tmp_path: Path) -> None:
     expect(tables.real_models(real_paths(1), tmp_path, repeats=5), SLACK)
 

@@ -13,10 +13,9 @@ import tflitekit as tk
 from tflitekit.cli.main import build_parser, main
 from tflitekit.runtime import process
 
-from .. import runtime
 from ..in_runtime.models import WEIGHTS, dense, float_dense, requantizer
+from ..runtime import needs_runtime
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 FEW = ("--random", "2")
 
 

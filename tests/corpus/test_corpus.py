@@ -18,10 +18,10 @@ from tflitekit._schema import TensorType
 
 from .. import forge, runtime
 from ..conftest import INVALID, MODELS, VALID_PATHS
+from ..runtime import needs_runtime
 from .checks import contents, is_compiled, misaligned, strict_zip, surround, unsupported_filters, with_float_filters
 
 RESOLVERS = (runtime.DEFAULT, runtime.REFERENCE)
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 @cache

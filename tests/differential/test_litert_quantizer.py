@@ -14,6 +14,7 @@ import tflitekit as tk
 from tests import runtime
 from tests.conftest import MODELS
 from tests.differential import quantizer
+from tests.runtime import needs_runtime
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes import RequantizeWeights
 
@@ -112,7 +113,7 @@ def distances(path: Path, recipe: str) -> list[tuple[str, str, float, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 @pytest.mark.parametrize("recipe", ["int8", "int8-weight-only", "int4"])
 def test_outputs_are_as_near_to_the_float_model(models: Path, recipe: str) -> None:
     runnable = {entry["name"] for entry in json.loads((MODELS / "manifest.json").read_text()) if entry["runnable"] == "yes"}

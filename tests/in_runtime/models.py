@@ -91,3 +91,13 @@ def elementwise(name: str, shape: tuple[int, ...], type_: str = "FLOAT32", *, in
     given = [graph.input("abc"[i], shape, type_) for i in range(inputs)]
     graph.output(graph.apply(name, given, TensorSpec("out", shape, type_)))
     return builder.build()
+
+
+def times_zero() -> Model:
+    """MUL by 0: an output that no input changes."""
+    builder = ModelBuilder()
+    graph = builder.subgraph()
+    x = graph.input("x", (1, 4))
+    zero = graph.constant("zero", np.zeros((1, 4), np.float32))
+    graph.output(graph.apply("MUL", [x, zero], TensorSpec("y", (1, 4))))
+    return builder.build()

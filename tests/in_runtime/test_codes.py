@@ -11,14 +11,14 @@ from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Tensor
 from tflitekit.runtime.codes import Codes, codes_of
 
-from .. import runtime
+from ..runtime import needs_runtime
 
 
 def codes(type_: TensorType, scale: float | list[float], zero_point: int | list[int], axis: int = 0) -> Codes:
     return Codes(type_, np.atleast_1d(np.array(scale, np.float32)), np.atleast_1d(np.array(zero_point, np.int64)), axis)
 
 
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 @pytest.mark.parametrize(("name", "scale", "zero_point"), [("INT8", 0.1, -7), ("UINT8", 0.0078125, 128), ("INT16", 3e-4, 0)])
 def test_encoding_and_decoding_is_that_of_the_reference_kernels(name: str, scale: float, zero_point: int) -> None:
     real = np.random.default_rng(1).uniform(-20, 20, 3000).astype(np.float32)

@@ -14,10 +14,10 @@ from tflitekit.errors import EditError, RuntimeCheckError
 from tflitekit.graph import Model
 from tflitekit.runtime import Comparison, RandomData
 
-from .. import runtime
-from .models import WEIGHTS, dense, elementwise, float_dense
+from ..runtime import needs_runtime
+from .models import WEIGHTS, dense, elementwise, float_dense, times_zero
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 
 SOME = ("aeq_two_signatures_a8w8", "gen_mnist_a16w8")
 
@@ -185,12 +185,7 @@ def test_a_tolerance_in_steps_needs_steps() -> None:
 
 
 def test_outputs_that_no_input_changes_are_told() -> None:
-    builder = ModelBuilder()
-    graph = builder.subgraph()
-    x = graph.input("x", (1, 4))
-    zero = graph.constant("zero", np.zeros((1, 4), np.float32))
-    graph.output(graph.apply("MUL", [x, zero], TensorSpec("y", (1, 4))))
-    model = builder.build()
+    model = times_zero()
     dead = tk.runtime.compare(model, model, [np.full((1, 4), v, np.float32) for v in (1, 2, 3)])
     assert (dead.equal, dead.shows, only(dead).varies) == (True, False, (False, False))
     assert tk.runtime.compare(model, elementwise("ABS", (1, 4))).shows is False  # one of both is not enough

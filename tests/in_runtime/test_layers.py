@@ -15,10 +15,9 @@ from tflitekit.runtime.execution import computed_tensors
 from tflitekit.runtime.interface import interfaces, subject
 from tflitekit.runtime.layers import match
 
-from .. import runtime
+from ..runtime import needs_runtime
 from .models import dense, float_dense
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 SLOW = [
     ("mlct_vww_96_int8", 19, "reference"), ("aeq_conv_fc_mnist", 3, "default"), ("tfls_mobilenet_v1_0.25_224_quant", 13, "default"),
     ("mlct_pretrainedResnet_quant", 4, "default"),

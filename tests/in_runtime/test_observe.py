@@ -11,10 +11,10 @@ import tflitekit as tk
 from tflitekit.reports.facts_observe import observe_facts
 from tflitekit.runtime import Observation, RandomData, Seen
 
-from .. import runtime
+from ..runtime import needs_runtime
 from .models import BIAS, IN, WEIGHT_SCALE, WEIGHTS, dense, elementwise, float_dense
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 
 
 def seen(result: Observation, name: str) -> Seen:

@@ -14,10 +14,10 @@ from tflitekit.cli.main import main
 from tflitekit.reports.observed_table import implied_table
 from tflitekit.runtime import RandomData, observe
 
-from .. import runtime
+from ..runtime import needs_runtime
 from .models import dense, float_dense
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 
 
 def chain() -> tk.Model:

@@ -20,10 +20,9 @@ from tflitekit.runtime import process
 from tflitekit.runtime.child import read_frame, write_frame
 from tflitekit.runtime.process import Limits, Process
 
-from .. import runtime
+from ..runtime import needs_runtime
 from .models import dense, elementwise, endless, requantizer
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are a matter of POSIX")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 import tflitekit as tk
 from tests.audit.test_findings import convolution
+from tests.conftest import VALID_PATHS
 from tests.generated import rare_parts
 from tflitekit._base import walk
 from tflitekit._copy import copied
@@ -120,12 +120,10 @@ def test_a_copy_is_equal_and_shares_no_table() -> None:
         assert tk.diff(model, other)
 
 
-def test_a_copy_of_every_real_model_is_equal(models: Path) -> None:
-    for path in sorted(models.glob("*.tflite")):
-        try:
-            model = tk.read(path)
-        except tk.TFLiteKitError:
-            continue
+@pytest.mark.usefixtures("models")
+def test_a_copy_of_every_real_model_is_equal() -> None:
+    for path in VALID_PATHS:
+        model = tk.read(path)
         assert tk.diff(model, copied(model)) == [], path.name
 
 

@@ -15,6 +15,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import convolution
+from tests.runtime import needs_runtime
 from tflitekit._schema import TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.errors import EditError, RefusedError
@@ -22,7 +23,6 @@ from tflitekit.graph import Model, Tensor
 from tflitekit.quant.affine import rounded
 from tflitekit.types import INTEGER_RANGES, numpy_dtype
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 RESOLVERS = (runtime.REFERENCE, runtime.NO_DELEGATES, runtime.DEFAULT)
 
 

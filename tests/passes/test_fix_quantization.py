@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import BREAK, convolution, requantize, tensor
+from tests.conftest import VALID_PATHS
+from tests.runtime import needs_runtime
 from tflitekit._schema import TensorType
 from tflitekit.audit import CODES
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
@@ -19,8 +20,6 @@ from tflitekit.errors import EditError
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes.fixes import engine, table
 from tflitekit.passes.fixes.bench import Bench
-
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 def fix(model: Model, *codes: str, **options: Any) -> Any:
@@ -283,13 +282,11 @@ def test_every_repair_is_of_a_finding() -> None:
     assert engine.ROUNDS >= 2
 
 
-def test_every_real_model_is_repaired_or_left_with_reasons(models: Path) -> None:
+@pytest.mark.usefixtures("models")
+def test_every_real_model_is_repaired_or_left_with_reasons() -> None:
     """Twice is once; what is written reads back; nothing new of severity error or warning."""
-    for path in sorted(models.glob("*.tflite")):
-        try:
-            model = tk.read(path)
-        except tk.TFLiteKitError:
-            continue
+    for path in VALID_PATHS:
+        model = tk.read(path)
         result = fix(model)
         if not result.changes:
             continue

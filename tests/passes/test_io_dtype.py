@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests import runtime
 from tests.passes.boundary_models import (
     CASES,
     COARSE,
@@ -32,6 +31,7 @@ from tests.passes.boundary_models import (
     with_branches,
 )
 from tests.passes.interface import TYPES, Tally, compare, sweep
+from tests.runtime import needs_runtime
 from tflitekit.build import TensorSpec, quantize
 from tflitekit.errors import EditError, PassError, RefusedError
 from tflitekit.graph import Model, Tensor
@@ -39,7 +39,6 @@ from tflitekit.passes import SetIoDtype
 from tflitekit.passes.base import PassResult
 from tflitekit.passes.set_io_dtype import parse_types
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="the extra `runtime` is not installed")
 ALL = [(inputs, outputs) for inputs in ("", *TYPES) for outputs in ("", *TYPES) if inputs or outputs]
 FEW = [("float32", "int8"), ("int8", "uint8"), ("uint8", "int16"), ("int16", "float32"), ("int8", "int8"), ("float32", ""), ("", "float32"),
        ("", "int16")]  # fmt: skip

@@ -16,6 +16,7 @@ import tflitekit as tk
 from tests import runtime
 from tests.conftest import MODELS, VALID_PATHS
 from tests.passes.interface import TYPES, Tally, alive, calls, paired_inputs, sweep
+from tests.runtime import needs_runtime
 from tflitekit.passes import SetIoDtype
 from tflitekit.passes.interface import callers
 
@@ -28,7 +29,6 @@ SMALL = (
 )  # fmt: skip
 # Its int16 input goes through a QUANTIZE to an int8 scale of its own; when that is taken out, nothing knows the int16 scale any more.
 ONE_WAY = {"tflm_keyword_scrambled"}
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="the extra `runtime` is not installed")
 
 
 def runnable() -> set[str]:

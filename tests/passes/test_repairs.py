@@ -17,6 +17,7 @@ import tflitekit as tk
 from tests import runtime
 from tests.audit.mutations import BIASES, WEIGHTS
 from tests.audit.test_prediction import Trial, original, trials
+from tests.runtime import needs_runtime
 from tflitekit.graph import Model, Operator, Tensor
 
 # Operators whose output has the same parameters whatever its input has (from the TFLite quantization specification).
@@ -124,7 +125,6 @@ def check(count: int, seed: int, run_all: bool) -> dict[str, Counter[str]]:
     return found
 
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 @needs_runtime

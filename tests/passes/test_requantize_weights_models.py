@@ -13,6 +13,7 @@ import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import RESOLVERS
 from tests.passes.weight_models import errors, single
+from tests.runtime import needs_runtime
 from tflitekit.graph import Model
 from tflitekit.passes import RequantizeWeights
 from tflitekit.quant.rules import LITERT
@@ -41,7 +42,6 @@ def agrees(found: np.ndarray | None, expected: np.ndarray, tolerance: float) -> 
     return found is not None and float(np.abs(found - expected).max()) <= tolerance * float(np.abs(expected).max())
 
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 
 
 @needs_runtime

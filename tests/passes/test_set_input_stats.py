@@ -13,6 +13,7 @@ from tests import runtime
 from tests.audit.test_findings import convolution
 from tests.conftest import REPOSITORY
 from tests.passes.input_stats import MEAN, STD, float_model, reinterpret, run, stored, two_inputs
+from tests.runtime import needs_runtime
 from tflitekit._metadata_schema import (
     Content,
     ImageProperties,
@@ -28,7 +29,6 @@ from tflitekit.cli.main import main
 from tflitekit.graph import Metadata, Model
 from tflitekit.passes.options import parse_spec
 
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the extra `runtime`")
 EXAMPLE = REPOSITORY / "examples" / "models" / "classifier_uint8_placeholder.tflite"
 
 

@@ -13,10 +13,9 @@ import tflitekit as tk
 from tests import runtime
 from tests.passes import stats_proof as proof
 from tests.passes.stats_proof import Input
+from tests.runtime import needs_runtime
 from tflitekit.passes.base import Pass
 from tflitekit.passes.interface import entries
-
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the extra `runtime`")
 
 PATHS = proof.runnable()
 QUANTIZED = [which for path in PATHS for which in proof.inputs(path)]

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests import runtime
 from tests.audit.test_findings import convolution
 from tests.passes.input_stats import MEAN, STD, cast, float_model, fully_connected, graph, operators, outputs, run, stored
+from tests.runtime import needs_runtime
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.graph import Metadata, Model, Tensor
-
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the extra `runtime`")
 
 
 @needs_runtime

@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests import runtime
 from tests.audit.test_findings import convolution
 from tests.passes.input_stats import cast, fully_connected, graph, operators, outputs, reinterpret, run, stored, two_inputs
+from tests.runtime import needs_runtime
 from tflitekit._schema import BuiltinOperator
 from tflitekit.build import ModelBuilder, SubGraphBuilder, TensorSpec, quantize
 from tflitekit.graph import Metadata, Model, Tensor
 from tflitekit.passes.bias import product
 from tflitekit.quant.rules import RULES
-
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the extra `runtime`")
 
 
 def test_biases_are_encoded_again_and_nothing_else_changes() -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import convolution
+from tests.conftest import VALID_PATHS
+from tests.runtime import needs_runtime
 from tflitekit._schema import TensorType
 from tflitekit.errors import EditError, RefusedError
 from tflitekit.graph import Model, QuantizationParameters, Tensor
@@ -198,7 +200,7 @@ def test_a_wrong_table_is_refused_in_words(tmp_path: Path, content: str, message
         tk.run(convolution(), tk.passes.SetQuantization(from_=read_table(str(path)), keep="codes"))
 
 
-@pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+@needs_runtime
 def test_real_values_stay_in_the_runtime() -> None:
     """Weights on a grid twice as fine, which holds every value exactly: outputs do not change by a bit."""
     model = convolution()
@@ -211,14 +213,12 @@ def test_real_values_stay_in_the_runtime() -> None:
     assert before.ok and before.outputs == after.outputs
 
 
-def test_every_real_model_takes_it_or_says_why_not(models: Path) -> None:
+@pytest.mark.usefixtures("models")
+def test_every_real_model_takes_it_or_says_why_not() -> None:
     """Real values stay: the second run changes nothing, only declared fields change, and what is written reads back."""
     ran = 0
-    for path in sorted(models.glob("*.tflite")):
-        try:
-            model = tk.read(path)
-        except tk.TFLiteKitError:
-            continue
+    for path in VALID_PATHS:
+        model = tk.read(path)
         tensors = [t for g in model.subgraphs for t in g.tensors if t.quantization is not None and len(t.quantization.scale) == 1 and t.is_constant]
         if not tensors or path.stat().st_size > 1_500_000:
             continue

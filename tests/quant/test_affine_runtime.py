@@ -8,11 +8,12 @@ import pytest
 
 import tflitekit as tk
 from tests import runtime
+from tests.runtime import needs_runtime
 from tflitekit import build
 from tflitekit._schema import TensorType
 from tflitekit.quant.affine import Affine, Rounding, code_range, from_range
 
-pytestmark = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
+pytestmark = needs_runtime
 
 UINT8, INT8, INT16 = TensorType.UINT8, TensorType.INT8, TensorType.INT16
 HALVES = Affine(np.float32(0.25), 3, INT8)  # a power of two: halves stay halves in float32

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import tflitekit as tk
+from tests.conftest import VALID_PATHS
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.graph import Operator, Tensor
 from tflitekit.quant.rules import (
@@ -234,14 +235,12 @@ def test_misfits_are_seen() -> None:
     assert problems(operator, rule) == ["4 inputs, 1 outputs"]
 
 
-def test_weights_of_real_models_have_the_quantized_dimension_of_the_table(models: Path) -> None:
+@pytest.mark.usefixtures("models")
+def test_weights_of_real_models_have_the_quantized_dimension_of_the_table() -> None:
     """Constant per-channel weights of all models, counted by operator."""
     seen: Counter[str] = Counter()
-    for path in sorted(models.glob("*.tflite")):
-        try:
-            model = tk.read(path)
-        except tk.TFLiteKitError:
-            continue
+    for path in VALID_PATHS:
+        model = tk.read(path)
         for operator in model.operators():
             rule = rule_for(operator)
             weights = rule.weights if rule is not None else None

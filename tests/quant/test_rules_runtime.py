@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests.runtime import Job, Outcome, available, pool
+from tests.runtime import Job, Outcome, needs_runtime, pool
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.quant.rules import FACTS, LITERT, RULES, Behaviour, Fact, Granularity, OpRule, Reaction, Runtime, Topic, WeightForm
@@ -23,7 +23,7 @@ from .deviations import MEANINGLESS, Deviation, deviations, lowest_code, weighte
 from .oracle import RESOLVERS, Comparison, array, compare, feeds, judge, run_all
 from .single import RECIPES, Over, build
 
-pytestmark = pytest.mark.skipif(not available(), reason="the runtime extra is not installed")
+pytestmark = needs_runtime
 
 TESTED = [fact for fact in FACTS if set(fact.reactions) & set(LITERT) and next(deviations(fact), None) is not None]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
-from tests.runtime import Job, Outcome, available, pool
+from tests.runtime import Job, Outcome, needs_runtime, pool
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.graph import Operator, Tensor
 from tflitekit.quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime
@@ -22,7 +22,7 @@ from .deviations import weighted
 from .oracle import RESOLVERS
 from .single import FIXED, RECIPES, Over, build
 
-pytestmark = pytest.mark.skipif(not available(), reason="the runtime extra is not installed")
+pytestmark = needs_runtime
 
 KINDS = ("FLOAT32", "INT8", "UINT8", "INT16", "INT32", "INT64", "UINT16", "FLOAT16", "BOOL", "INT4", "INT2")
 # Types that only one runtime takes, where the others refuse: nobody stores them on purpose.

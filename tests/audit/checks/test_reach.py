@@ -13,13 +13,13 @@ import tflitekit as tk
 from tests import runtime
 from tests.audit.checks.models import codes, of_code, path_of, spec, started
 from tests.quant.deviations import blockwise
+from tests.runtime import needs_runtime
 from tflitekit.audit.findings import INFO, WARNING
 from tflitekit.build import quantize
 from tflitekit.graph import Model
 from tflitekit.quant.rules import Behaviour, Runtime
 
 RESOLVERS = {Runtime.XNNPACK: runtime.DEFAULT, Runtime.OPTIMIZED: runtime.NO_DELEGATES, Runtime.REFERENCE: runtime.REFERENCE}
-needs_runtime = pytest.mark.skipif(not runtime.available(), reason="needs the runtime extra (ai-edge-litert)")
 BIAS = (40, -30, 20)
 
 

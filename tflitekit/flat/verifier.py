@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, reduce
+from itertools import accumulate, pairwise
+from operator import or_
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -40,6 +42,9 @@ OF_OFFSETS = ("tables", "strings")  # kinds of vectors whose elements are offset
 
 # Batches up to this many tables are checked and decoded one by one; measured: numpy pays from about twice this on.
 FEW = 12
+
+# The fields of batches up to this many tables are followed together.
+TOGETHER = 4096
 
 _TABLE_OUTSIDE = "the table is outside the file or misaligned"
 _VTABLE_OUTSIDE = "the vtable is outside the file or misaligned"
@@ -79,7 +84,7 @@ class Plan(NamedTuple):
     inline: tuple[tuple[int, int], ...]  # slots whose inline bytes are checked, with their sizes
     checked: Ints  # the same, as arrays
     sizes: Ints
-    wide: bool  # has 8-byte scalars
+    wide: tuple[int, ...]  # slots of 8-byte scalars
     offsets: tuple[Field, ...]  # fields that point elsewhere
     known: int  # bits of the slots the schema knows
 
@@ -101,7 +106,7 @@ def plan(name: str) -> Plan:
     pairs = tuple(sorted(inline.items()))
     checked = np.array([slot for slot, _ in pairs], np.int64)
     sizes = np.array([size for _, size in pairs], np.int64)
-    return Plan(fields, slots, pairs, checked, sizes, 8 in inline.values(), tuple(f for f in fields if f.kind != "scalar"), known)
+    return Plan(fields, slots, pairs, checked, sizes, tuple(slot for slot, size in pairs if size == 8), tuple(f for f in fields if f.kind != "scalar"), known)
 
 
 class Batch:
@@ -110,12 +115,12 @@ class Batch:
     `pos` are their positions; `inv` maps each to its row of `offsets`, the field offsets (0: absent) of each distinct vtable, and of `masks`, the
     bits of its filled slots. `vectors[slot]` is (start of the elements, count) per table; `children[slot]` the batch of sub-tables, with
     `child_rows[slot]` the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch);
-    `strings[slot]` (start, count) per string of a vector of strings, in the order of `vectors[slot]`.
+    `strings[slot]` (start, count) per string of a vector of strings, in the order of `vectors[slot]`. `stored` are the bits of all masks.
     """
 
     __slots__ = (
-        "child_rows", "children", "columns", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "strings", "uniform", "unions",
-        "vectors", "via",
+        "child_rows", "children", "columns", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "stored", "strings", "uniform",
+        "unions", "vectors", "via",
     )  # fmt: skip
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:
@@ -130,6 +135,7 @@ class Batch:
         self.inv: Any = None
         self.offsets: Ints = np.empty((0, 0), np.int64)
         self.masks: list[int] = []
+        self.stored = 0
         self.uniform = False
 
     def at(self, slot: int) -> tuple[Any, Ints]:
@@ -137,12 +143,11 @@ class Batch:
         if self.uniform:
             offset = int(self.offsets[0, slot])
             return (slice(None), self.pos + offset) if offset else (slice(0, 0), self.pos[:0])
-        column = self.offsets[:, slot]
-        stored = [mask >> slot & 1 for mask in self.masks]
-        if 0 not in stored:
-            return slice(None), self.pos + column[self.inv]
-        if 1 not in stored:
+        if not self.stored >> slot & 1:
             return slice(0, 0), self.pos[:0]
+        column = self.offsets[:, slot]
+        if all(mask >> slot & 1 for mask in self.masks):
+            return slice(None), self.pos + column[self.inv]
         offsets = column[self.inv]
         rows = offsets.nonzero()[0]
         return rows, self.pos[rows] + offsets[rows]
@@ -225,65 +230,96 @@ class Verifier:
 
     def _check(self, batch: Batch) -> None:
         table = plan(batch.name)
-        few = batch.count <= FEW
-        if few:
-            self._tables_few(batch, table)
-        else:
-            self._vtables(batch, table)
-            if table.slots:
-                self._inline(batch, table)
+        heads = self._tables_few(batch, table) if batch.count <= FEW else None
+        if heads is None:
+            self._tables(batch, table)
+        batch.stored = reduce(or_, batch.masks)
+        nothing = _no_vectors(batch.count)
+        pointed: list[Field] = []
         for field in table.offsets:
-            if field.deprecated:
+            if field.kind == "union":
+                if batch.stored >> field.slot - 1 & 3:
+                    self._union(batch, field)
+                else:
+                    batch.unions[field.slot] = nothing[0], {}
+            elif not batch.stored >> field.slot & 1:
+                if field.kind != "table":
+                    batch.vectors[field.slot] = nothing
+            elif field.deprecated:
                 self._deprecated(batch, field)
-            elif field.kind == "union":
-                self._union(batch, field)
-            elif few:
-                self._pointers_few(batch, field)
+            elif heads is not None:
+                self._pointers_few(batch, field, heads)
+            elif batch.count > TOGETHER:
+                self._pointers(batch, [field])
             else:
-                self._pointers(batch, field)
+                pointed.append(field)
+        if pointed:
+            self._pointers(batch, pointed)
+
+    def _vtable(self, at: int, table: Plan) -> tuple[list[int], int, int, bool] | None:
+        """(field offsets, bits of the filled slots, bytes up to the last field's end, whether all fields can be aligned); None if it reaches beyond
+        the file."""
+        data, size = self.bytes.data, self.bytes.size
+        length = _U16(data, at)[0]
+        if length & 1 or at + length > size:
+            return None
+        self.end = max(self.end, at + length)
+        stored = struct.unpack_from(f"<{(length - 4) // 2}H", data, at + 4) if length > 4 else ()
+        offsets = [*stored[: table.slots], *([0] * (table.slots - len(stored)))]
+        end, aligned = 4, True
+        for slot, width in table.inline:
+            offset = offsets[slot]
+            if offset:
+                end = max(end, offset + width)
+                aligned &= not offset & (min(width, 4) - 1)
+        mask = 0
+        for slot, offset in enumerate(stored):
+            if offset:
+                mask |= 1 << slot
+        return offsets, mask, end, aligned
 
     # ---- the same checks for few tables, one by one: numpy costs more than it saves there ----
 
-    def _tables_few(self, batch: Batch, table: Plan) -> None:
-        """What `_vtables` and `_inline` check and fill in."""
+    def _tables_few(self, batch: Batch, table: Plan) -> list[tuple[int, list[int]]]:
+        """What `_tables` checks and fills in; returns position and field offsets of each table."""
         data, size = self.bytes.data, self.bytes.size
-        rows: list[list[int]] = []
+        known: dict[int, int] = {}
+        vtables: list[tuple[list[int], int, int, bool]] = []
+        inv, heads = [], []
         for row, pos in enumerate(batch.pos.tolist()):
             if pos & 3 or pos > size - 4:
                 self._fail_row(batch, row, pos, None, _TABLE_OUTSIDE)
             vtable = pos - _I32(data, pos)[0]
-            if vtable < 0 or vtable & 1 or vtable > size - 2:
-                self._fail_row(batch, row, pos, None, _VTABLE_OUTSIDE)
-            length = _U16(data, vtable)[0]
-            if length & 1 or vtable + length > size:
-                self._fail_row(batch, row, vtable, None, _VTABLE_SIZE)
-            stored = struct.unpack_from(f"<{max(0, length - 4) // 2}H", data, vtable + 4) if length > 4 else ()
-            offsets = [*stored[: table.slots], *([0] * (table.slots - len(stored)))]
-            end = pos + 4
-            for slot, width in table.inline:
-                offset = offsets[slot]
-                if offset:
-                    end = max(end, pos + offset + width)
-                    if offset & (min(width, 4) - 1) or (width == 8 and (pos + offset) & 7):
-                        self._fail_row(batch, row, pos, None, _MISALIGNED)
-            if end > size:
+            if vtable not in known:
+                if vtable < 0 or vtable & 1 or vtable > size - 2:
+                    self._fail_row(batch, row, pos, None, _VTABLE_OUTSIDE)
+                found = self._vtable(vtable, table)
+                if found is None:
+                    self._fail_row(batch, row, vtable, None, _VTABLE_SIZE)
+                known[vtable] = len(vtables)
+                vtables.append(found)
+            which = known[vtable]
+            offsets, _, end, aligned = vtables[which]
+            if not aligned or any(offsets[slot] and (pos + offsets[slot]) & 7 for slot in table.wide):
+                self._fail_row(batch, row, pos, None, _MISALIGNED)
+            if pos + end > size:
                 self._fail_row(batch, row, pos, None, _TABLE_BEYOND)
-            self.end = max(self.end, end, vtable + length)
-            mask = 0
-            for slot, offset in enumerate(stored):
-                mask |= (offset != 0) << slot
-            batch.masks.append(mask)
-            rows.append(offsets)
-        batch.offsets = np.array(rows, np.int64).reshape(batch.count, table.slots)
-        batch.inv, batch.uniform = np.arange(batch.count), batch.count == 1
+            self.end = max(self.end, pos + end)
+            inv.append(which)
+            heads.append((pos, offsets))
+        batch.masks = [mask for _, mask, _, _ in vtables]
+        batch.offsets = np.array([offsets for offsets, _, _, _ in vtables], np.int64).reshape(len(vtables), table.slots)
+        batch.inv, batch.uniform = np.array(inv), len(vtables) == 1
+        return heads
 
-    def _pointers_few(self, batch: Batch, field: Field) -> None:
-        """What `_pointers` checks and fills in."""
+    def _pointers_few(self, batch: Batch, field: Field, heads: list[tuple[int, list[int]]]) -> None:
+        """What `_pointers` checks and fills in, of one field."""
         data, size = self.bytes.data, self.bytes.size
         starts, counts, rows, targets = [0] * batch.count, [0] * batch.count, [], []
         string, total = field.kind == "string", 0
         element = 4 if field.kind in OF_OFFSETS else SIZES.get(field.type, 0)
-        for row, (pos, offset) in enumerate(zip(batch.pos.tolist(), batch.offsets[:, field.slot].tolist(), strict=True)):
+        for row, (pos, offsets) in enumerate(heads):
+            offset = offsets[field.slot]
             if not offset:
                 continue
             jump = _U32(data, pos + offset)[0]
@@ -306,36 +342,57 @@ class Verifier:
             total += end + string - target
             starts[row], counts[row] = target + 4, length
         if field.kind == "table":
-            if rows:
-                self._add_children(batch, field, np.array(rows), np.array(targets, np.int64))
+            self._add_children(batch, field, np.array(rows), np.array(targets, np.int64))
             return
         self._count_bytes(batch, field, total)
-        batch.vectors[field.slot] = start, count = np.array(starts, np.int64), np.array(counts, np.int64)
-        if field.kind == "tables":
-            self._elements(batch, field, start, count)
-        elif field.kind == "strings":
-            self._strings(batch, field, start, count)
+        batch.vectors[field.slot] = np.array(starts, np.int64), np.array(counts, np.int64)
+        self._below_vectors(batch, field)
 
     # ---- all tables of a batch at once ----
 
-    def _vtables(self, batch: Batch, table: Plan) -> None:
-        """Check where the tables and their vtables are; fill inv, offsets and masks."""
+    def _tables(self, batch: Batch, table: Plan) -> None:
+        """Check where the tables, their vtables and the inline bytes of their fields are, and that these are aligned; fill inv, offsets and masks."""
         raw, pos = self.bytes, batch.pos
-        bad = (pos & 3 != 0) | (pos > raw.size - 4)
-        if bad.any():
-            self._fail(batch, bad, slice(None), pos, None, _TABLE_OUTSIDE)
+        last = int(pos.max())
+        if last > raw.size - 4 or int(np.bitwise_or.reduce(pos)) & 3:
+            self._fail(batch, (pos & 3 != 0) | (pos > raw.size - 4), slice(None), pos, None, _TABLE_OUTSIDE)
         vtable = pos - raw.i32[pos >> 2]
-        bad = (vtable < 0) | (vtable & 1 != 0) | (vtable > raw.size - 2)
-        if bad.any():
+        low, high = int(vtable.min()), int(vtable.max())
+        if low < 0 or high > raw.size - 2 or int(np.bitwise_or.reduce(vtable)) & 1:
+            bad = (vtable < 0) | (vtable & 1 != 0) | (vtable > raw.size - 2)
             self._fail(batch, bad, slice(None), pos, None, _VTABLE_OUTSIDE)
-        distinct, inverse = distinct_of(vtable)
+        distinct, batch.inv = (vtable[:1], np.zeros(batch.count, np.int64)) if low == high else distinct_of(vtable)
+        batch.uniform = len(distinct) == 1
+        ends, aligned = (self._vtables_few if len(distinct) <= FEW else self._vtables)(batch, table, distinct, vtable)
+        reach = last + int(ends[0]) if batch.uniform else int((pos + ends[batch.inv]).max())
+        if reach > raw.size:
+            self._fail(batch, pos + ends[batch.inv] > raw.size, slice(None), pos, None, _TABLE_BEYOND)
+        self.end = max(self.end, reach)
+        if not aligned.all():
+            self._fail(batch, ~aligned[batch.inv], slice(None), pos, None, _MISALIGNED)
+        for slot in table.wide:
+            rows, at = batch.at(slot)
+            if len(at) and int(np.bitwise_or.reduce(at)) & 7:
+                self._fail(batch, at & 7 != 0, rows, at, None, _MISALIGNED)
+
+    def _vtables_few(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[Ints, Any]:
+        """Offsets and masks of a few distinct vtables; returns how far their tables reach, and whether the fields can be aligned."""
+        vtables = [self._vtable(at, table) for at in distinct.tolist()]
+        found = [v for v in vtables if v is not None]
+        if len(found) < len(vtables):
+            self._fail(batch, np.array([v is None for v in vtables])[batch.inv], slice(None), vtable, None, _VTABLE_SIZE)
+        batch.masks = [mask for _, mask, _, _ in found]
+        batch.offsets = np.array([offsets for offsets, _, _, _ in found], np.int64).reshape(len(found), table.slots)
+        return np.array([end for _, _, end, _ in found]), np.array([aligned for _, _, _, aligned in found])
+
+    def _vtables(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[Ints, Any]:
+        """The same of many distinct vtables."""
+        raw = self.bytes
         sizes = raw.u16[distinct >> 1].astype(np.int64)
         bad = (sizes & 1 != 0) | (distinct + sizes > raw.size)
         if bad.any():
-            bad = bad[inverse]
-            self._fail(batch, bad, slice(None), vtable, None, _VTABLE_SIZE)
-        batch.inv, batch.uniform = inverse, len(distinct) == 1
-        self.end = max(self.end, int((distinct + sizes).max()), int(pos.max()) + 4)
+            self._fail(batch, bad[batch.inv], slice(None), vtable, None, _VTABLE_SIZE)
+        self.end = max(self.end, int((distinct + sizes).max()))
         slots = np.arange(table.slots)
         filled = slots * 2 + 4 < sizes[:, None]
         index = np.minimum((distinct >> 1)[:, None] + 2 + slots, len(raw.u16) - 1)
@@ -346,67 +403,70 @@ class Verifier:
             extra = raw.u16[start : int(distinct[row] + sizes[row]) >> 1] != 0
             if extra.any():
                 batch.masks[row] |= int.from_bytes(np.packbits(extra, bitorder="little").tobytes(), "little") << table.slots
-
-    def _inline(self, batch: Batch, table: Plan) -> None:
-        """Check that the inline bytes of all fields are aligned and inside the file."""
-        raw = self.bytes
         offsets = batch.offsets[:, table.checked]
         filled = offsets != 0
-        ends = np.where(filled, offsets + table.sizes, 0).max(axis=1)
-        reach = batch.pos + (int(ends[0]) if batch.uniform else ends[batch.inv])
-        furthest = int(reach.max())
-        if furthest > raw.size:
-            self._fail(batch, reach > raw.size, slice(None), batch.pos, None, _TABLE_BEYOND)
-        self.end = max(self.end, furthest)
-        bad = (filled & (offsets & (np.minimum(table.sizes, 4) - 1) != 0)).any(axis=1)
-        if bad.any():
-            self._fail(batch, bad[batch.inv], slice(None), batch.pos, None, _MISALIGNED)
-        if table.wide:
-            for slot in table.checked[table.sizes == 8].tolist():
-                rows, at = batch.at(slot)
-                if (at & 7 != 0).any():
-                    self._fail(batch, at & 7 != 0, rows, at, None, _MISALIGNED)
+        ends = np.where(filled, offsets + table.sizes, 4).max(axis=1, initial=4)
+        return ends, ~(filled & (offsets & (np.minimum(table.sizes, 4) - 1) != 0)).any(axis=1)
 
-    def _pointers(self, batch: Batch, field: Field) -> None:
-        """Check what one field of all tables points at."""
+    def _pointers(self, batch: Batch, fields: list[Field]) -> None:
+        """Check what fields of all tables point at, together; if anything is wrong, one field after the other, to say what."""
         raw = self.bytes
-        rows, at = batch.at(field.slot)
-        if not len(at):
-            if field.kind != "table":
-                batch.vectors[field.slot] = _no_vectors(batch.count)
-            return
-        target = self._follow(batch, field, rows, at)
-        if field.kind == "table":
-            self._add_children(batch, field, rows, target)
-            return
-        element = 4 if field.kind in OF_OFFSETS else SIZES[field.type]
-        bad = (target & 3 != 0) | (target > raw.size - 4)
-        if bad.any():
-            self._fail(batch, bad, rows, at, field, _VECTOR_OUTSIDE)
-        length: Ints = raw.u32[target >> 2].astype(np.int64)
-        ends = target + 4 + length * element
-        last = ends + 1 if field.kind == "string" else ends
-        furthest = int(last.max())
-        if furthest > raw.size:
-            bad = last > raw.size
-            wanted = int(length[np.flatnonzero(bad)[0]])
-            self._fail(batch, bad, rows, target, field, _too_long(wanted, element))
-        self.end = max(self.end, furthest)
-        if field.kind == "string":
-            bad = raw.u8[ends] != 0
-            if bad.any():
-                self._fail(batch, bad, rows, ends, field, _UNTERMINATED)
-        self._count_bytes(batch, field, int(last.sum() - target.sum()))
-        start: Ints = target + 4
-        count = length
-        if not isinstance(rows, slice):
-            start, count = _no_vectors(batch.count)
-            start[rows], count[rows] = target + 4, length
-        batch.vectors[field.slot] = start, count
+        ordered = sorted(fields, key=lambda f: f.kind == "table")
+        places = dict(zip(ordered, (batch.at(field.slot) for field in ordered), strict=True))
+        bounds = [0, *accumulate(len(at) for _, at in places.values())]
+        rows, at = places[ordered[0]]
+        if len(fields) > 1:
+            at = np.concatenate([at for _, at in places.values()])
+        target, bad = self._follow(at)
+        if bad:
+            return self._wrong(batch, fields, rows, at, (target <= at) | (target - at >= MAX_OFFSET) | (target >= raw.size), _OFFSET)
+        vectors = [field for field in ordered if field.kind != "table"]
+        parts = list(pairwise(bounds))
+        length = last = goal = target[: bounds[len(vectors)]]
+        if vectors:
+            if int(goal.max()) > raw.size - 4 or int(np.bitwise_or.reduce(goal)) & 3:
+                return self._wrong(batch, fields, rows, at, (goal & 3 != 0) | (goal > raw.size - 4), _VECTOR_OUTSIDE)
+            length = raw.u32[goal >> 2].astype(np.int64)
+            last = goal + 4 + length * _each([4 if field.kind in OF_OFFSETS else SIZES[field.type] for field in vectors], parts)
+            if any(field.kind == "string" for field in vectors):
+                last += _each([int(field.kind == "string") for field in vectors], parts)
+            furthest = int(last.max())
+            if furthest > raw.size:
+                bad = last > raw.size
+                wanted, element = int(length[np.flatnonzero(bad)[0]]), 4 if fields[0].kind in OF_OFFSETS else SIZES.get(fields[0].type, 0)
+                return self._wrong(batch, fields, rows, goal, bad, _too_long(wanted, element))
+            for field, (a, b) in zip(vectors, parts, strict=False):
+                if field.kind == "string" and raw.u8[last[a:b] - 1].any():
+                    return self._wrong(batch, fields, rows, last - 1, raw.u8[last - 1] != 0, _UNTERMINATED)
+            total = int(last.sum() - goal.sum())
+            if len(fields) > 1 and self.materialized + total > self.max_bytes:
+                return self._wrong(batch, fields, rows, at, None, "")
+            self._count_bytes(batch, fields[0], total)
+            self.end = max(self.end, furthest)
+        for field, (a, b) in sorted(zip(ordered, parts, strict=True), key=lambda e: e[0].slot):
+            rows = places[field][0]
+            if field.kind == "table":
+                self._add_children(batch, field, rows, target[a:b])
+                continue
+            start, count = goal[a:b] + 4, length[a:b]
+            if not isinstance(rows, slice):
+                start, count = _no_vectors(batch.count)
+                start[rows], count[rows] = goal[a:b] + 4, length[a:b]
+            batch.vectors[field.slot] = start, count
+            self._below_vectors(batch, field)
+
+    def _wrong(self, batch: Batch, fields: list[Field], rows: Any, at: Ints, bad: Any, what: str) -> None:
+        """Fail because of one field, or find out because of which."""
+        if len(fields) == 1:
+            self._fail(batch, bad, rows, at, fields[0], what)
+        for field in fields:
+            self._pointers(batch, [field])
+
+    def _below_vectors(self, batch: Batch, field: Field) -> None:
         if field.kind == "tables":
-            self._elements(batch, field, start, count)
+            self._elements(batch, field, *batch.vectors[field.slot])
         elif field.kind == "strings":
-            self._strings(batch, field, start, count)
+            self._strings(batch, field, *batch.vectors[field.slot])
 
     def _add_children(self, batch: Batch, field: Field, rows: Any, target: Ints) -> None:
         """Queue the tables that single-table fields point at."""
@@ -446,13 +506,11 @@ class Verifier:
             counts.append(length)
         batch.strings[field.slot] = np.array(starts, np.int64), np.array(counts, np.int64)
 
-    def _follow(self, batch: Batch, field: Field, rows: Any, at: Ints) -> Ints:
-        offset: Ints = self.bytes.u32[at >> 2].astype(np.int64)
-        target = at + offset
-        bad = (offset == 0) | (offset >= MAX_OFFSET) | (target >= self.bytes.size)
-        if bad.any():
-            self._fail(batch, bad, rows, at, field, _OFFSET)
-        return target
+    def _follow(self, at: Ints) -> tuple[Ints, bool]:
+        """Where offsets lead, and whether one of them is zero or leads outside."""
+        offset = self.bytes.u32[at >> 2]
+        target: Ints = at + offset
+        return target, not offset.all() or int(target.max()) >= self.bytes.size or int(offset.max()) >= MAX_OFFSET
 
     def _union(self, batch: Batch, field: Field) -> None:
         types = np.zeros(batch.count, np.int64)
@@ -461,7 +519,10 @@ class Verifier:
         members: dict[int, tuple[Any, Batch]] = {}
         rows, at = batch.at(field.slot)
         if len(at):
-            target = self._follow(batch, field, rows, at)
+            target, bad = self._follow(at)
+            if bad:
+                outside = (target <= at) | (target - at >= MAX_OFFSET) | (target >= self.bytes.size)
+                self._fail(batch, outside, rows, at, field, _OFFSET)
             kinds = types[rows]
             numbers = np.arange(batch.count)[rows]
             for kind in sorted(set(kinds.tolist())):
@@ -503,6 +564,11 @@ class Verifier:
 
 def _no_vectors(count: int) -> tuple[Ints, Ints]:
     return np.zeros(count, np.int64), np.zeros(count, np.int64)
+
+
+def _each(values: list[int], parts: list[tuple[int, int]]) -> Any:
+    """A number for every element of the parts (start, end) of an array, given those of the parts."""
+    return values[0] if len(set(values)) == 1 else np.repeat(values, [b - a for a, b in parts[: len(values)]])
 
 
 def _masks(offsets: Ints) -> list[int]:

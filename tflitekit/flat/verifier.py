@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from functools import cache, reduce
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from operator import or_
 from typing import Any, NamedTuple, NoReturn
 
@@ -55,11 +55,17 @@ _OFFSET = "the offset is zero or points outside the file"
 _VECTOR_OUTSIDE = "the vector is outside the file or misaligned"
 _UNTERMINATED = "the string has no terminating zero"
 
+_most, _bits = np.maximum.reduce, np.bitwise_or.reduce  # without the detour of the methods, which costs as much as a short array
 _U16, _U32, _I32 = struct.Struct("<H").unpack_from, struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
 
 
 def _too_long(count: int, size: int) -> str:
     return f"{count} elements of {size} bytes do not fit in the file"
+
+
+def element_size(field: Field) -> int:
+    """Bytes of an element of a vector or string; 0 for other fields."""
+    return 4 if field.kind in OF_OFFSETS else SIZES.get(field.type, 0)
 
 
 class Bytes:
@@ -317,7 +323,7 @@ class Verifier:
         data, size = self.bytes.data, self.bytes.size
         starts, counts, rows, targets = [0] * batch.count, [0] * batch.count, [], []
         string, total = field.kind == "string", 0
-        element = 4 if field.kind in OF_OFFSETS else SIZES.get(field.type, 0)
+        element = element_size(field)
         for row, (pos, offsets) in enumerate(heads):
             offset = offsets[field.slot]
             if not offset:
@@ -353,29 +359,31 @@ class Verifier:
     def _tables(self, batch: Batch, table: Plan) -> None:
         """Check where the tables, their vtables and the inline bytes of their fields are, and that these are aligned; fill inv, offsets and masks."""
         raw, pos = self.bytes, batch.pos
-        last = int(pos.max())
-        if last > raw.size - 4 or int(np.bitwise_or.reduce(pos)) & 3:
+        last = int(_most(pos))
+        if last > raw.size - 4 or int(_bits(pos)) & 3:
             self._fail(batch, (pos & 3 != 0) | (pos > raw.size - 4), slice(None), pos, None, _TABLE_OUTSIDE)
         vtable = pos - raw.i32[pos >> 2]
-        low, high = int(vtable.min()), int(vtable.max())
-        if low < 0 or high > raw.size - 2 or int(np.bitwise_or.reduce(vtable)) & 1:
+        low, high = int(np.minimum.reduce(vtable)), int(_most(vtable))
+        if low < 0 or high > raw.size - 2 or int(_bits(vtable)) & 1:
             bad = (vtable < 0) | (vtable & 1 != 0) | (vtable > raw.size - 2)
             self._fail(batch, bad, slice(None), pos, None, _VTABLE_OUTSIDE)
-        distinct, batch.inv = (vtable[:1], np.zeros(batch.count, np.int64)) if low == high else distinct_of(vtable)
+        distinct, batch.inv = distinct_between(vtable, low, high)
         batch.uniform = len(distinct) == 1
         ends, aligned = (self._vtables_few if len(distinct) <= FEW else self._vtables)(batch, table, distinct, vtable)
-        reach = last + int(ends[0]) if batch.uniform else int((pos + ends[batch.inv]).max())
-        if reach > raw.size:
-            self._fail(batch, pos + ends[batch.inv] > raw.size, slice(None), pos, None, _TABLE_BEYOND)
-        self.end = max(self.end, reach)
-        if not aligned.all():
-            self._fail(batch, ~aligned[batch.inv], slice(None), pos, None, _MISALIGNED)
+        if last + max(ends) > self.end:
+            reach = pos + np.array(ends)[batch.inv]
+            furthest = int(_most(reach))
+            if furthest > raw.size:
+                self._fail(batch, reach > raw.size, slice(None), pos, None, _TABLE_BEYOND)
+            self.end = max(self.end, furthest)
+        if not all(aligned):
+            self._fail(batch, ~np.array(aligned)[batch.inv], slice(None), pos, None, _MISALIGNED)
         for slot in table.wide:
             rows, at = batch.at(slot)
-            if len(at) and int(np.bitwise_or.reduce(at)) & 7:
+            if len(at) and int(_bits(at)) & 7:
                 self._fail(batch, at & 7 != 0, rows, at, None, _MISALIGNED)
 
-    def _vtables_few(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[Ints, Any]:
+    def _vtables_few(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[list[int], list[bool]]:
         """Offsets and masks of a few distinct vtables; returns how far their tables reach, and whether the fields can be aligned."""
         vtables = [self._vtable(at, table) for at in distinct.tolist()]
         found = [v for v in vtables if v is not None]
@@ -383,9 +391,9 @@ class Verifier:
             self._fail(batch, np.array([v is None for v in vtables])[batch.inv], slice(None), vtable, None, _VTABLE_SIZE)
         batch.masks = [mask for _, mask, _, _ in found]
         batch.offsets = np.array([offsets for offsets, _, _, _ in found], np.int64).reshape(len(found), table.slots)
-        return np.array([end for _, _, end, _ in found]), np.array([aligned for _, _, _, aligned in found])
+        return [end for _, _, end, _ in found], [aligned for _, _, _, aligned in found]
 
-    def _vtables(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[Ints, Any]:
+    def _vtables(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[list[int], list[bool]]:
         """The same of many distinct vtables."""
         raw = self.bytes
         sizes = raw.u16[distinct >> 1].astype(np.int64)
@@ -406,45 +414,44 @@ class Verifier:
         offsets = batch.offsets[:, table.checked]
         filled = offsets != 0
         ends = np.where(filled, offsets + table.sizes, 4).max(axis=1, initial=4)
-        return ends, ~(filled & (offsets & (np.minimum(table.sizes, 4) - 1) != 0)).any(axis=1)
+        return ends.tolist(), (~(filled & (offsets & (np.minimum(table.sizes, 4) - 1) != 0)).any(axis=1)).tolist()
 
     def _pointers(self, batch: Batch, fields: list[Field]) -> None:
         """Check what fields of all tables point at, together; if anything is wrong, one field after the other, to say what."""
         raw = self.bytes
-        ordered = sorted(fields, key=lambda f: f.kind == "table")
-        places = dict(zip(ordered, (batch.at(field.slot) for field in ordered), strict=True))
-        bounds = [0, *accumulate(len(at) for _, at in places.values())]
-        rows, at = places[ordered[0]]
+        vectors = [field for field in fields if field.kind != "table"]
+        ordered = vectors if len(vectors) == len(fields) else [*vectors, *(field for field in fields if field.kind == "table")]
+        places = [batch.at(field.slot) for field in ordered]
+        bounds = [0, *accumulate([len(at) for _, at in places])]
+        rows, at = places[0]
         if len(fields) > 1:
-            at = np.concatenate([at for _, at in places.values()])
-        target, bad = self._follow(at)
-        if bad:
+            at = np.concatenate([at for _, at in places])
+        target, outside = self._follow(at)
+        if outside:
             return self._wrong(batch, fields, rows, at, (target <= at) | (target - at >= MAX_OFFSET) | (target >= raw.size), _OFFSET)
-        vectors = [field for field in ordered if field.kind != "table"]
-        parts = list(pairwise(bounds))
-        length = last = goal = target[: bounds[len(vectors)]]
+        length = goal = target[: bounds[len(vectors)]]
         if vectors:
-            if int(goal.max()) > raw.size - 4 or int(np.bitwise_or.reduce(goal)) & 3:
+            if int(_most(goal)) > raw.size - 4 or int(_bits(goal)) & 3:
                 return self._wrong(batch, fields, rows, at, (goal & 3 != 0) | (goal > raw.size - 4), _VECTOR_OUTSIDE)
             length = raw.u32[goal >> 2].astype(np.int64)
-            last = goal + 4 + length * _each([4 if field.kind in OF_OFFSETS else SIZES[field.type] for field in vectors], parts)
-            if any(field.kind == "string" for field in vectors):
-                last += _each([int(field.kind == "string") for field in vectors], parts)
-            furthest = int(last.max())
+            last = goal + 4
+            for field, a, b in zip(vectors, bounds, bounds[1:], strict=False):
+                last[a:b] += length[a:b] * element_size(field) + (field.kind == "string")
+            furthest = int(_most(last))
             if furthest > raw.size:
                 bad = last > raw.size
-                wanted, element = int(length[np.flatnonzero(bad)[0]]), 4 if fields[0].kind in OF_OFFSETS else SIZES.get(fields[0].type, 0)
-                return self._wrong(batch, fields, rows, goal, bad, _too_long(wanted, element))
-            for field, (a, b) in zip(vectors, parts, strict=False):
-                if field.kind == "string" and raw.u8[last[a:b] - 1].any():
+                wanted = _too_long(int(length[np.flatnonzero(bad)[0]]), element_size(fields[0]))
+                return self._wrong(batch, fields, rows, goal, bad, wanted)
+            for field, a, b in zip(vectors, bounds, bounds[1:], strict=False):
+                if field.kind == "string" and _most(raw.u8[last[a:b] - 1]):
                     return self._wrong(batch, fields, rows, last - 1, raw.u8[last - 1] != 0, _UNTERMINATED)
-            total = int(last.sum() - goal.sum())
+            total = int((last - goal).sum())
             if len(fields) > 1 and self.materialized + total > self.max_bytes:
                 return self._wrong(batch, fields, rows, at, None, "")
             self._count_bytes(batch, fields[0], total)
             self.end = max(self.end, furthest)
-        for field, (a, b) in sorted(zip(ordered, parts, strict=True), key=lambda e: e[0].slot):
-            rows = places[field][0]
+        found = zip(ordered, places, bounds, bounds[1:], strict=False)
+        for field, (rows, _), a, b in found if ordered is vectors else sorted(found, key=lambda entry: entry[0].slot):
             if field.kind == "table":
                 self._add_children(batch, field, rows, target[a:b])
                 continue
@@ -476,7 +483,7 @@ class Verifier:
 
     def _elements(self, batch: Batch, field: Field, start: Ints, count: Ints) -> None:
         """Queue the tables of a vector of tables."""
-        total = int(count.sum())
+        total = int(np.add.reduce(count))
         self._count_tables(batch, field, total)
         if total:
             at = ranges(start, count, 4)
@@ -510,7 +517,7 @@ class Verifier:
         """Where offsets lead, and whether one of them is zero or leads outside."""
         offset = self.bytes.u32[at >> 2]
         target: Ints = at + offset
-        return target, not offset.all() or int(target.max()) >= self.bytes.size or int(offset.max()) >= MAX_OFFSET
+        return target, int(_most(target)) >= self.bytes.size or int(_most(offset - 1)) >= MAX_OFFSET - 1  # 0 - 1 is the greatest number
 
     def _union(self, batch: Batch, field: Field) -> None:
         types = np.zeros(batch.count, np.int64)
@@ -528,8 +535,8 @@ class Verifier:
             for kind in sorted(set(kinds.tolist())):
                 name = members_of(field.type).get(kind)
                 if name is not None:
-                    chosen = kinds == kind
-                    self._count_tables(batch, field, int(chosen.sum()))
+                    chosen = (kinds == kind).nonzero()[0]
+                    self._count_tables(batch, field, len(chosen))
                     members[kind] = numbers[chosen], Batch(name, target[chosen], batch, field)
         batch.unions[field.slot] = types, members
 
@@ -566,11 +573,6 @@ def _no_vectors(count: int) -> tuple[Ints, Ints]:
     return np.zeros(count, np.int64), np.zeros(count, np.int64)
 
 
-def _each(values: list[int], parts: list[tuple[int, int]]) -> Any:
-    """A number for every element of the parts (start, end) of an array, given those of the parts."""
-    return values[0] if len(set(values)) == 1 else np.repeat(values, [b - a for a, b in parts[: len(values)]])
-
-
 def _masks(offsets: Ints) -> list[int]:
     """Bits of the filled slots of each vtable."""
     if not offsets.shape[1]:
@@ -581,15 +583,17 @@ def _masks(offsets: Ints) -> list[int]:
 
 def distinct_of(values: Ints) -> tuple[Ints, Ints]:
     """(distinct values ascending, row of each value in them), in time linear in the count where the values lie close together."""
-    if len(values) == 1:
-        return values, np.zeros(1, np.int64)
-    low, high = int(values.min()), int(values.max())
+    return distinct_between(values, int(np.minimum.reduce(values)), int(_most(values))) if len(values) > 1 else (values, np.zeros(1, np.int64))
+
+
+def distinct_between(values: Ints, low: int, high: int) -> tuple[Ints, Ints]:
+    """The same, where the least and the greatest are known."""
     if low == high:
         return values[:1], np.zeros(len(values), np.int64)
     if high - low < 32 * len(values) + 4096:
         seen = np.zeros(high - low + 1, bool)
         seen[values - low] = True
-        found = np.flatnonzero(seen)
+        found = seen.nonzero()[0]
         rank = np.empty(high - low + 1, np.int64)
         rank[found] = np.arange(len(found))
         return found + low, rank[values - low]
@@ -600,7 +604,8 @@ def distinct_of(values: Ints) -> tuple[Ints, Ints]:
 def ranges(start: Ints, count: Ints, step: int) -> Ints:
     """The concatenation of start[i], start[i] + step, ... (count[i] terms) over all i."""
     if len(start) == 1:
-        return np.arange(int(count[0]), dtype=np.int64) * step + int(start[0])
+        first = int(start[0])
+        return np.arange(first, first + int(count[0]) * step, step, np.int64)
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
     base = np.repeat(start - (ends - count) * step, count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import repeat
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,9 @@ def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterabl
 
 # Tables up to which what was found is kept with the model, to be decoded once more for the first diff; it takes less than half of the graph's memory.
 KEPT = 10_000
+
+# Vectors of more elements than this, on average, are copied one by one.
+LONG = 64
 
 # From this many tables of a kind on, their objects are filled by a function made for the class: three times as fast, but made in 0.2 ms.
 MANY = 100
@@ -187,13 +190,19 @@ class _Reader:
         self.scopes[id(batch)] = scope
         return scope
 
-    def _refer(self, field: Field, indices: Ints, scope: Ints | None) -> list[Any]:
-        """The objects that indices stand for: None for -1, a placeholder where there is no such object."""
+    def _refer(self, batch: Batch, field: Field, indices: Ints, count: Ints | None = None) -> list[Any]:
+        """The objects that indices stand for: None for -1, a placeholder where there is no such object. `count` are the indices of each table, if
+        they are those of vectors."""
         if field.refers_to == "ExternalBuffer.id":
             return self._external(indices)
         kind = field.refers_to
         pool = self.pools[kind]
-        if kind == "Tensor" and scope is not None and len(self.tensor_counts):
+        scope = self._scope(batch) if kind == "Tensor" else None
+        if int(np.minimum.reduce(indices)) >= -1 and int(np.maximum.reduce(indices)) < len(pool) - 1 and not self._several(scope):
+            return list(map(pool.__getitem__, indices.tolist()))  # None is the last of the pool
+        if scope is not None and count is not None:
+            scope = np.repeat(scope, count)
+        if scope is not None and len(self.tensor_counts):
             inside = (indices >= 0) & (scope >= 0)
             inside &= indices < self.tensor_counts[scope]
             where = np.where(inside, indices + self.tensor_bases[scope], -1)
@@ -208,6 +217,10 @@ class _Reader:
                 if not (empty_sentinel and indices[i] == 0):
                     found[i] = self._placeholder(kind, int(scope[i]) if scope is not None else -1, int(indices[i]))
         return found
+
+    def _several(self, scope: Ints | None) -> bool:
+        """Whether tensor indices are relative to other subgraphs than the first, or to none."""
+        return scope is not None and (len(self.tensor_counts) != 1 or bool(scope.any()))
 
     def _placeholder(self, kind: str, scope: int, index: int) -> Any:
         key = kind, scope, index
@@ -237,6 +250,8 @@ class _Reader:
 
     def _column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
         """The values of one field for all tables of a batch."""
+        if not batch.stored >> (field.slot - 1 if field.kind == "union" else field.slot) & (3 if field.kind == "union" else 1):
+            return self._absent(batch, cls, field)
         if field.kind == "scalar":
             return self._scalars(batch, cls, field)
         if field.kind == "table":
@@ -249,28 +264,29 @@ class _Reader:
             return _split(child.objects if child else [], count)
         if field.kind == "strings":
             return self._strings(batch, field, count)
-        if not count.any():
-            return self._all_empty(batch, cls, field)
-        if field.refers_to:
-            scope = np.repeat(self._scope(batch), count) if field.refers_to == "Tensor" else None
-            return _split(self._refer(field, self._elements(field, start, count), scope), count)
         if field.type == "uint8":
-            return self._blobs(batch, field, start, count)
+            return self._blobs(batch, start, count)
+        if not count.any():
+            return self._absent(batch, cls, field)
+        if field.refers_to:
+            return _split(self._refer(batch, field, self._elements(field, start, count), count), count)
         if (batch.name, field.name) in ARRAYS:
             return self._arrays(field, start, count)
-        flat: list[Any] = self._elements(field, start, count).tolist()
+        flat: Iterable[Any] = self._elements(field, start, count).tolist()
         if field.enum:
-            kind = enum_class(field.enum)
-            flat = [kind(v) for v in flat]
-        return map(tuple, _split(flat, count))
+            flat = map(enum_class(field.enum), flat)
+        return _split(tuple(flat), count)
 
-    def _all_empty(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        """Values of a vector that is absent or empty everywhere."""
-        if field.refers_to:
+    def _absent(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
+        """Values of a field that no table of a batch has, or of a vector that is empty everywhere."""
+        if field.kind == "tables" or (field.kind == "vector" and field.refers_to):
             return [[] for _ in range(batch.count)]
-        if field.kind == "string" or field.type == "uint8":
-            start, count = batch.vectors[field.slot]
-            return self._blobs(batch, field, start, count)
+        if field.refers_to == "Tensor":
+            return self._refer(batch, field, np.full(batch.count, field.default))
+        if field.refers_to:
+            return repeat(self._refer(batch, field, np.full(1, field.default))[0])
+        if field.kind in ("table", "union"):
+            return repeat(None)
         return repeat(_read_only(absent_value(cls, field)))
 
     def _numbers(self, batch: Batch, field: Field) -> Ints:
@@ -287,13 +303,11 @@ class _Reader:
         return values
 
     def _scalars(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        if batch.uniform and not batch.offsets[0, field.slot] and not field.refers_to:
-            return repeat(absent_value(cls, field))
         if batch.count <= FEW and not field.refers_to:
             return self._few_scalars(batch, cls, field)
         numbers = self._numbers(batch, field)
         if field.refers_to:
-            return self._refer(field, numbers.astype(np.int64), self._scope(batch) if field.refers_to == "Tensor" else None)
+            return self._refer(batch, field, numbers.astype(np.int64))
         values: list[Any] = (numbers != 0).tolist() if field.type == "bool" else numbers.tolist()
         if field.enum:
             kind = enum_class(field.enum)
@@ -303,19 +317,20 @@ class _Reader:
 
     def _few_scalars(self, batch: Batch, cls: type[Table], field: Field) -> list[Any]:
         """A scalar field of a few tables, one by one."""
-        unpack = SCALARS[field.type].unpack_from
-        absent = absent_value(cls, field)
-        convert = enum_class(field.enum) if field.enum else None
-        values = []
-        for pos, row in zip(batch.pos.tolist(), batch.inv.tolist(), strict=True):
-            offset = int(batch.offsets[row, field.slot])
-            value = unpack(self.raw.data, pos + offset)[0] if offset else absent
-            values.append(convert(value) if convert and offset else value)
-        return values
+        unpack, data = SCALARS[field.type].unpack_from, self.raw.data
+        convert = enum_class(field.enum) if field.enum else _same
+        offsets, absent = batch.offsets[:, field.slot].tolist(), absent_value(cls, field)
+        return [
+            convert(unpack(data, pos + offsets[row])[0]) if offsets[row] else absent
+            for pos, row in zip(batch.pos.tolist(), batch.inv.tolist(), strict=True)
+        ]
 
     def _elements(self, field: Field, start: Ints, count: Ints) -> Any:
         """All elements of one vector field, concatenated. 8-byte elements need not be aligned to more than 4."""
         size = SIZES[field.type]
+        if size == 4 and int(np.add.reduce(count)) > LONG * len(count):
+            pairs = zip((start >> 2).tolist(), (start + 4 * count >> 2).tolist(), strict=True)
+            return np.concatenate([self.raw.u32[a:b] for a, b in pairs]).view(field.type)
         at = ranges(start, count, size)
         if size == 8:
             at >>= 2
@@ -332,11 +347,10 @@ class _Reader:
             rows: list[Any] = list(flat[:, None])
             return rows
         empty = flat[:0]
-        ends = np.cumsum(count)
-        pairs = zip((ends - count).tolist(), ends.tolist(), strict=True)
-        return [flat[a:b] if b > a else empty for a, b in pairs]
+        ends = list(accumulate(count.tolist(), initial=0))
+        return [flat[a:b] if b > a else empty for a, b in zip(ends, ends[1:], strict=False)]
 
-    def _blobs(self, batch: Batch, field: Field, start: Ints, count: Ints) -> Iterable[Any]:
+    def _blobs(self, batch: Batch, start: Ints, count: Ints) -> Iterable[Any]:
         """Bytes of strings and byte vectors, None where absent; the data of buffers stays a view of the file."""
         data = self.raw.data
         pairs = zip(start.tolist(), (start + count).tolist(), strict=True)
@@ -350,7 +364,7 @@ class _Reader:
             return repeat(())
         data = self.raw.data
         pairs = zip(*(array.tolist() for array in batch.strings[field.slot]), strict=True)
-        return map(tuple, _split([bytes(data[start : start + length]) for start, length in pairs], count))
+        return _split(tuple([bytes(data[start : start + length]) for start, length in pairs]), count)
 
     def _unions(self, batch: Batch, field: Field) -> Iterable[Any]:
         types, members = batch.unions[field.slot]
@@ -404,7 +418,11 @@ def _scatter(count: int, rows: Any, child: Batch | None) -> Iterable[Any]:
     return values
 
 
-def _split(flat: list[Any], count: Ints) -> Iterable[list[Any]]:
-    """Cut a concatenation into lists of the given lengths."""
-    ends = np.cumsum(count)
-    return [flat[a:b] for a, b in zip((ends - count).tolist(), ends.tolist(), strict=True)]
+def _split(flat: Any, count: Ints) -> Iterable[Any]:
+    """Cut a concatenation into lists or tuples of the given lengths."""
+    ends = list(accumulate(count.tolist(), initial=0))
+    return [flat[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -348,7 +348,7 @@ class _Reader:
             return rows
         empty = flat[:0]
         ends = list(accumulate(count.tolist(), initial=0))
-        return [flat[a:b] if b > a else empty for a, b in zip(ends, ends[1:], strict=False)]
+        return [flat[a:b] if b > a else empty for a, b in pairwise(ends)]
 
     def _blobs(self, batch: Batch, start: Ints, count: Ints) -> Iterable[Any]:
         """Bytes of strings and byte vectors, None where absent; the data of buffers stays a view of the file."""
@@ -421,7 +421,7 @@ def _scatter(count: int, rows: Any, child: Batch | None) -> Iterable[Any]:
 def _split(flat: Any, count: Ints) -> Iterable[Any]:
     """Cut a concatenation into lists or tuples of the given lengths."""
     ends = list(accumulate(count.tolist(), initial=0))
-    return [flat[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [flat[a:b] for a, b in pairwise(ends)]
 
 
 def _same(value: Any) -> Any:

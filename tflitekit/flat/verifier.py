@@ -112,7 +112,8 @@ def plan(name: str) -> Plan:
     pairs = tuple(sorted(inline.items()))
     checked = np.array([slot for slot, _ in pairs], np.int64)
     sizes = np.array([size for _, size in pairs], np.int64)
-    return Plan(fields, slots, pairs, checked, sizes, tuple(slot for slot, size in pairs if size == 8), tuple(f for f in fields if f.kind != "scalar"), known)
+    wide = tuple(slot for slot, size in pairs if size == 8)
+    return Plan(fields, slots, pairs, checked, sizes, wide, tuple(f for f in fields if f.kind != "scalar"), known)
 
 
 class Batch:
@@ -605,7 +606,7 @@ def ranges(start: Ints, count: Ints, step: int) -> Ints:
     """The concatenation of start[i], start[i] + step, ... (count[i] terms) over all i."""
     if len(start) == 1:
         first = int(start[0])
-        return np.arange(first, first + int(count[0]) * step, step, np.int64)
+        return np.arange(first, first + int(count[0]) * step, step, dtype=np.int64)
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
     base = np.repeat(start - (ends - count) * step, count)

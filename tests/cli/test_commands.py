@@ -35,13 +35,6 @@ KEYS = {
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "small.tflite"
-    tk.write(small(), path)
-    return path
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Path:
     path = tmp_path / "other.tflite"
     changed = small()

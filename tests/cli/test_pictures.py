@@ -7,17 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-import tflitekit as tk
 from tflitekit.cli.main import main
-
-from ..reports.models import small
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "small.tflite"
-    tk.write(small(), path)
-    return path
 
 
 @pytest.mark.parametrize("command", ["summary", "tensors", "operators", "audit", "io", "verify"])

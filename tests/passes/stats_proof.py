@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -300,32 +300,37 @@ def _normalized(new: Model, which: Input, tensor: Tensor) -> tuple[list[int], Af
     return [subgraph.tensors.index(t) for t in targets], affine(targets[0])
 
 
+def show(which: Input, measure: Callable[[Input], str]) -> None:
+    """Print what is measured of an input, or why it cannot be."""
+    try:
+        print(f"{which.name:60} {measure(which)}")
+    except (tk.TFLiteKitError, AssertionError) as error:
+        print(f"{which.name:60} refused: {error}")
+
+
+def shown_reinterpreted(which: Input) -> str:
+    found = reinterpreted(which)
+    flaws = ("" if found.varies else "  DOES NOT VARY") + ("" if found.scales_restored else "  SCALES NOT RESTORED")
+    measured = f"{found.first:6.3g} {found.naive:7.4g} {found.inverse:6.3g}   {found.largest:8.4g} {found.mean:8.3g} {found.top:4.0%}"
+    return f"{measured}   {' '.join(found.operators)}{flaws}"
+
+
+def shown_fed(which: Input) -> str:
+    done = fed(which, 127.5, 127.5)
+    return f"{done.normalized:8.3g} {done.outputs:10.3g}   {done.type}{'' if done.varies else '  DOES NOT VARY'}"
+
+
 def main(names: list[str]) -> None:
     """Print what was measured."""
+    paths = [path for path in runnable() if not names or any(name in path.name for name in names)]
     print("LSB at the first rescaling operators: the pass, the naive edit, the pass and its inverse; outputs: largest and mean LSB, top-1")
-    for path in runnable():
-        if names and not any(name in path.name for name in names):
-            continue
+    for path in paths:
         for which in inputs(path):
-            try:
-                found = reinterpreted(which)
-            except (tk.TFLiteKitError, AssertionError) as error:
-                print(f"{which.name:60} refused: {error}")
-                continue
-            flaws = ("" if found.varies else "  DOES NOT VARY") + ("" if found.scales_restored else "  SCALES NOT RESTORED")
-            measured = f"{found.first:6.3g} {found.naive:7.4g} {found.inverse:6.3g}   {found.largest:8.4g} {found.mean:8.3g} {found.top:4.0%}"
-            print(f"{which.name:60} {measured}   {' '.join(found.operators)}{flaws}")
+            show(which, shown_reinterpreted)
     print("feed-raw: largest difference from numpy (LSB of codes, 1e-6 of the largest float); outputs: LSB, or relative to the largest")
-    for path in runnable():
-        if names and not any(name in path.name for name in names):
-            continue
+    for path in paths:
         for which in takers(path):
-            try:
-                done = fed(which, 127.5, 127.5)
-            except (tk.TFLiteKitError, AssertionError) as error:
-                print(f"{which.name:60} refused: {error}")
-                continue
-            print(f"{which.name:60} {done.normalized:8.3g} {done.outputs:10.3g}   {done.type}{'' if done.varies else '  DOES NOT VARY'}")
+            show(which, shown_fed)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,17 @@ def test_quantize_behind_a_float_input_reads_the_codes_itself() -> None:
     assert (stored(doubled, "q"), doubled.subgraphs[0].tensor("x").type.name) == ((1.0, 3), "FLOAT32")
 
 
+def test_bytes_that_the_quantize_behind_them_clips_are_told() -> None:
+    builder = ModelBuilder()
+    g = builder.subgraph("main")
+    g.output(g.apply("QUANTIZE", [g.input("x", [1, 4], "FLOAT32")], TensorSpec("y", [1, 4], "INT8", quantize(1, 3))))
+    for mean, told in ((131, []), (130, []), (132, []), (128.5, ["the model holds -131 to 124: of -129 to 126, the rest is clipped"]), (133, [
+        "the model holds -131 to 124: of -133 to 122, the rest is clipped",
+    ])):
+        notes = run(builder.build(), mode="feed-raw", mean=mean, std=1).notes
+        assert [note.text for note in notes if "clipped" in note.text] == told, mean
+
+
 def test_parameters_that_are_there_are_left() -> None:
     result = run(convolution(), mode="feed-raw", mean=3, std=2, dtype="int8")
     assert (result.changes, [note.kind for note in result.notes]) == ((), ["remark"])

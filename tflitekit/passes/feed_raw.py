@@ -14,7 +14,7 @@ from ..quant.affine import Affine, Derived
 from ..quant.rules import RULES
 from ..types import INTEGER_RANGES
 from .base import Notes
-from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, outgrows, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .surgery import (
     convert,
@@ -98,7 +98,7 @@ def _tell_clipping(stored: Affine, operator: Operator, notes: Notes) -> None:
     if held is None:
         return
     (low, high), (inner_low, inner_high) = stored.range(), held.range()
-    if low < inner_low - float(held.scale) or high > inner_high + float(held.scale):
+    if outgrows(stored, held):
         notes.remark(target, f"the model holds {inner_low:.6g} to {inner_high:.6g}: of {low:.6g} to {high:.6g}, the rest is clipped")
 
 

@@ -48,6 +48,12 @@ def stored_affine(tensor: Tensor) -> Affine | None:
         return None
 
 
+def outgrows(affine: Affine, held: Affine) -> bool:
+    """Whether the range of `affine` goes beyond that of `held` by more than a step of `held`, which clips it then."""
+    (low, high), (held_low, held_high), step = affine.range(), held.range(), float(held.scale)
+    return low < held_low - step or high > held_high + step
+
+
 def single(value: float | tuple[float, ...] | None) -> float:
     """The number of an option that was given, and is one."""
     if value is None or isinstance(value, tuple):

@@ -14,7 +14,7 @@ from ..quant.rules import RULES, required_version
 from .base import Notes
 from .bias import BiasKeeper
 from .chain import TWINS, Chain
-from .input_stats import CODES, chosen_input, derived, parameters_text, residual_text, stored_affine
+from .input_stats import CODES, chosen_input, derived, outgrows, parameters_text, residual_text, stored_affine
 from .normalization import keep_in_step
 from .parameters import encoded_again
 from .surgery import convert, copied_parameters, keep_up, operator_code, operators_of, parameters, place, tensor_like
@@ -194,7 +194,7 @@ def _warn_of_clipping(chain: Chain, notes: Notes) -> None:
             if held is None or operator.op_name not in ("QUANTIZE", "CONCATENATION"):
                 continue
             (low, high), (new_low, new_high) = held.range(), affine.range()
-            if new_low < low - float(held.scale) or new_high > high + float(held.scale):
+            if outgrows(affine, held):
                 notes.remark(operator, f"clips {new_low:.6g} to {new_high:.6g} to {low:.6g} to {high:.6g}: set-quantization widens its output")
 
 

@@ -7,65 +7,26 @@ table is laid out first and its bytes are emitted later, all tables of a kind at
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
-from itertools import chain
+from functools import reduce
+from itertools import accumulate, chain, compress
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
 from .._schema import UNIONS
 from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Deferred, Model
-from .verifier import FEW, MAX_OFFSET, SCALARS, SIZES, Ints, distinct_of, plan, ranges
-
-Mask = npt.NDArray[np.bool_]
+from .few import lay_out_few
+from .groups import OUTSIDE, VIEWS, Column, Group, Mask, Out, attribute_of, is_blob, nowhere
+from .verifier import FEW, MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
 
 # Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
 _NONE, _RAW = -(1 << 40), 1 << 40
 _PRESENT: Any = vars(Table)["_present"]
-_VIEWS = {1: "u1", 2: "<u2", 4: "<u4", 8: "<u8"}
-
-
-class Group:
-    """All tables that one field of one batch of parents leads to, with their positions once laid out."""
-
-    __slots__ = ("name", "objects", "positions", "scope")
-
-    def __init__(self, name: str, objects: list[Any], scope: Ints) -> None:
-        self.name, self.objects, self.scope = name, objects, scope
-        self.positions: Ints = np.zeros(len(objects), np.int64)
-
-
-class Column:
-    """One field of a group: which rows store it, how wide it is inline, and what to put there."""
-
-    __slots__ = ("at", "emit", "rows", "size", "slot")
-
-    def __init__(self, slot: int, size: int, rows: Mask, emit: Callable[[Out, Ints], None]) -> None:
-        self.slot, self.size, self.rows, self.emit = slot, size, rows, emit
-
-
-class Out:
-    """The bytes being emitted, with views of each width; positions given to its users are already absolute."""
-
-    __slots__ = ("base", "bytes", "views")
-
-    def __init__(self, size: int, base: int) -> None:
-        self.bytes, self.base = np.zeros(-(-size // 16) * 16, np.uint8), base
-        self.views = {width: self.bytes.view(kind) for width, kind in _VIEWS.items()}
-
-    def put(self, at: Ints, values: Any, width: int) -> None:
-        """Write values of the given width in bytes; positions are absolute."""
-        self.views[width][at >> width.bit_length() - 1] = values
-
-    def link(self, at: Ints, target: Ints) -> None:
-        """Write forward offsets; both positions are relative."""
-        self.views[4][at + self.base >> 2] = target - at
 
 
 class Layout:
@@ -119,108 +80,93 @@ class Layout:
 
     def _lay_out(self, group: Group) -> list[Group]:
         """Assign positions to the tables of a group and to what their vectors hold; returns the groups of their sub-tables."""
-        present = self._present(group)
-        stored = int(np.bitwise_or.reduce(present))
-        fields = _numbers_only(group.name)
-        if fields is not None and len(group.objects) <= FEW:
-            self._lay_out_few(group, fields, present)
-            return []
+        bits = self._present(group)
+        patterns = set(bits)
+        stored, always = reduce(or_, patterns), reduce(and_, patterns)
+        if len(group.objects) <= FEW and group.name not in OUTSIDE:
+            few = lay_out_few(self, group, bits, stored)
+            if few is not None:
+                return few
+        present = np.array(bits, np.int64)
         children: list[Group] = []
         columns: list[Column] = []
         later: list[Callable[[], None]] = []
         for field in plan(group.name).fields:
-            if field.name in _OUTSIDE[group.name]:
+            if field.name in OUTSIDE.get(group.name, ()):
                 continue
-            values = _attribute(group, field.attribute)
-            if _nowhere(field, values, stored):
+            values = attribute_of(group, field.attribute)
+            if nowhere(field, values, stored):
                 continue
-            explicit = (present >> field.slot & 1).astype(bool)
+            slot = field.slot - (field.kind == "union")
+            explicit = _mask(len(bits), present, slot, stored, always)
             if field.kind == "scalar":
                 columns.append(self._scalar(group, field, values, explicit))
             elif field.kind == "union":
-                columns += self._union(group, field, values, (present >> field.slot - 1 & 1).astype(bool), children)
+                columns += self._union(group, field, values, explicit, children)
             elif field.kind == "table":
                 columns.append(self._child(group, field, values, children))
             else:
                 columns.append(self._vector(group, field, values, explicit, children, later))
-        if group.name == "Buffer" or group.name == "Operator":
+        if group.name in OUTSIDE:
             columns += self._outside_columns(group, present)
-        self._place(group, [c for c in columns if c.rows.any()])
+        self._place(group, [c for c in columns if c.rows is None or c.rows.any()])
         for step in later:
             step()
         return children
 
-    def _lay_out_few(self, group: Group, fields: tuple[Field, ...], present: Ints) -> None:
-        """A few tables of numbers only (options, mostly), one by one: the same bytes as `_place` makes, without the cost of columns."""
-        rows: list[tuple[list[Field], Any]] = []
-        for made, bits in zip(group.objects, present.tolist(), strict=True):
-            rows.append(([f for f in fields if getattr(made, f.attribute) != f.default or bits >> f.slot & 1], made))
-        unit = 8 if any(SIZES[f.type] == 8 for stored, _ in rows for f in stored) else 4
-        self.cursor += (4 - self.cursor) % 8 if unit == 8 else 0
-        first, parts = self.cursor, []
-        for row, (stored, made) in enumerate(rows):
-            slots, end, body = [0] * 64, 4, b""
-            for field in stored:
-                slots[field.slot] = end
-                body += SCALARS[field.type].pack(getattr(made, field.attribute))
-                end += SIZES[field.type]
-            used = max((f.slot + 1 for f in stored), default=0)
-            vtable = self._vtable(struct.pack(f"<{used + 2}H", 4 + 2 * used, end, *slots[:used]))
-            group.positions[row] = self.cursor
-            parts.append((self.cursor - vtable - 8, body + bytes(-end % unit)))
-            self.cursor += end + -end % unit
-
-        def emit(out: Out) -> None:
-            joined = b"".join((offset + out.base).to_bytes(4, "little") + body for offset, body in parts)
-            out.bytes[first + out.base : first + out.base + len(joined)] = np.frombuffer(joined, np.uint8)
-
-        self.emitters.append(emit)
-
-    def _present(self, group: Group) -> Ints:
+    def _present(self, group: Group) -> list[int]:
         bits = list(map(_PRESENT.__get__, group.objects))
         known = plan(group.name).known
         for value in set(bits):
             if value & ~known:
                 what = "a deprecated field that cannot be decoded" if value & UNREADABLE else "a field newer than the schema"
                 self.lost += [(o, f"{group.name} has {what}") for o, b in zip(group.objects, bits, strict=True) if b == value]
-        return np.array([b & known for b in bits] if self.lost else bits, np.int64)
+        return [b & known for b in bits] if self.lost else bits
 
     def _place(self, group: Group, columns: list[Column]) -> None:
         """Give every table its place: one vtable per set of stored fields, wide fields first, tables of 8-byte fields at 4 mod 8."""
         count = len(group.objects)
         key = np.zeros(count, np.int64)
         for i, column in enumerate(columns):
-            key |= column.rows.astype(np.int64) << i
+            if column.rows is not None:
+                key += column.rows * (1 << i)
+        full = sum(1 << i for i, column in enumerate(columns) if column.rows is None)
         distinct, inverse = distinct_of(key)
         unit = 8 if any(c.size == 8 for c in columns) else 4
+        wide_first = sorted(range(len(columns)), key=lambda i: -columns[i].size)
         offsets = np.zeros((len(distinct), max(len(columns), 1)), np.int64)
         strides, vtables = np.zeros(len(distinct), np.int64), np.zeros(len(distinct), np.int64)
         for row, bits in enumerate(distinct.tolist()):
-            end, slots = 4, [0] * 64
-            for i in sorted((i for i in range(len(columns)) if bits >> i & 1), key=lambda i: -columns[i].size):
-                offsets[row, i] = slots[columns[i].slot] = end
-                end += columns[i].size
-            strides[row] = -(-end // unit) * unit
-            used = max((s + 1 for s in range(64) if slots[s]), default=0)
-            vtables[row] = self._vtable(struct.pack(f"<{used + 2}H", 4 + 2 * used, end, *slots[:used]))
+            stored = [i for i in wide_first if (bits | full) >> i & 1]
+            ends = list(accumulate([columns[i].size for i in stored], initial=4))
+            offsets[row, stored] = ends[:-1]
+            strides[row] = -(-ends[-1] // unit) * unit
+            vtables[row] = self.vtable({columns[i].slot: end for i, end in zip(stored, ends, strict=False)}, ends[-1])
         if unit == 8:
             self.cursor += (4 - self.cursor) % 8
-        sizes = strides[inverse]
-        positions = self.cursor + np.cumsum(sizes) - sizes
-        self.cursor += int(sizes.sum())
+        if len(distinct) == 1:
+            stride = int(strides[0])
+            positions = np.arange(self.cursor, self.cursor + count * stride, stride, dtype=np.int64)
+            self.cursor += count * stride
+        else:
+            sizes = strides[inverse]
+            positions = self.cursor + np.cumsum(sizes) - sizes
+            self.cursor += int(sizes.sum())
         group.positions = positions
 
         def emit(out: Out) -> None:
-            out.put(positions + out.base, positions + out.base - (vtables[inverse] + 8), 4)
+            alike = len(distinct) == 1
+            out.put(positions + out.base, positions + (out.base - 8) - (vtables[0] if alike else vtables[inverse]), 4)
             for i, column in enumerate(columns):
-                rows = column.rows
-                at = positions + offsets[inverse, i]
-                column.emit(out, at if rows.all() else at[rows])
+                at = positions + (offsets[0, i] if alike else offsets[inverse, i])
+                column.emit(out, at if column.rows is None else at[column.rows])
 
         self.emitters.append(emit)
 
-    def _vtable(self, data: bytes) -> int:
-        """Position of a vtable, shared with all tables of the same layout."""
+    def vtable(self, fields: dict[int, int], size: int) -> int:
+        """Position of a vtable, given the field offsets by slot and the size of the table; shared with all tables of the same layout."""
+        used = max(fields, default=-1) + 1
+        data = struct.pack(f"<{used + 2}H", 4 + 2 * used, size, *[fields.get(slot, 0) for slot in range(used)])
         if data not in self.vtables:
             self.vtables[data] = len(self.vtable_bytes)
             self.vtable_bytes += data
@@ -228,27 +174,25 @@ class Layout:
 
     # ---- fields ----
 
-    def _scalar(self, group: Group, field: Field, values: list[Any], explicit: Mask) -> Column:
-        size = SIZES[field.type]
-        default = field.default
+    def _scalar(self, group: Group, field: Field, values: list[Any], explicit: Mask | bool) -> Column:
+        size, default = SIZES[field.type], field.default
         if field.refers_to:
-            numbers = self._references(group, field, values, group.scope)
+            numbers = self.references(group, field, values, group.scope)
         elif values.count(default) == len(values):
             numbers = np.full(len(values), default)
         else:
-            numbers = np.array(values, "?" if field.type == "bool" else field.type)
-        rows = (numbers != default) | explicit
-        stored = numbers[rows].astype("u1" if field.type == "bool" else field.type)
-        return Column(field.slot, size, rows, lambda out, at: out.put(at + out.base, stored.view(_VIEWS[size]), size))
+            numbers = _numbers(field, values)
+        rows = None if explicit is True else _filled((numbers != default) | explicit)
+        stored = (numbers if rows is None else numbers[rows]).astype("u1" if field.type == "bool" else field.type)
+        return Column(field.slot, size, rows, lambda out, at: out.put(at + out.base, stored.view(VIEWS[size]), size))
 
     def _child(self, group: Group, field: Field, values: list[Any], children: list[Group]) -> Column:
-        rows = np.array([v is not None for v in values])
-        child = Group(field.type, [v for v in values if v is not None], group.scope[rows])
-        if child.objects:
-            children.append(child)
+        rows, kept = _not_none(values)
+        child = Group(field.type, kept, group.scope if rows is None else group.scope[rows])
+        children.append(child)
         return Column(field.slot, 4, rows, lambda out, at: out.link(at, child.positions))
 
-    def _union(self, group: Group, field: Field, values: list[Any], explicit: Mask, children: list[Group]) -> list[Column]:
+    def _union(self, group: Group, field: Field, values: list[Any], explicit: Mask | bool, children: list[Group]) -> list[Column]:
         numbers = {name: number for number, name in UNIONS[field.type].items()}
         types = np.zeros(len(values), np.uint8)
         by_type: dict[int, list[int]] = {}
@@ -275,52 +219,57 @@ class Layout:
         has_table = np.zeros(len(values), bool)
         for rows, _ in members:
             has_table[rows] = True
-        typed = (types != 0) | explicit
+        typed, filled = _filled((types != 0) | explicit), _filled(has_table)
         targets = np.zeros(len(values), np.int64)
 
         def link(out: Out, at: Ints) -> None:
             for rows, child in members:
                 targets[rows] = child.positions
-            out.link(at, targets[has_table])
+            out.link(at, targets if filled is None else targets[filled])
 
-        stored = types[typed]
+        stored = types if typed is None else types[typed]
         return [
             Column(field.slot - 1, 1, typed, lambda out, at: out.put(at + out.base, stored, 1)),
-            Column(field.slot, 4, has_table, link),
+            Column(field.slot, 4, filled, link),
         ]
 
     def _vector(
-        self, group: Group, field: Field, values: list[Any], explicit: Mask, children: list[Group], later: list[Callable[[], None]]
+        self, group: Group, field: Field, values: list[Any], explicit: Mask | bool, children: list[Group], later: list[Callable[[], None]]
     ) -> Column:
         """A vector or string: its place is assigned after the tables of the group, since offsets only point forward."""
-        blob = field.kind == "string" or (field.type == "uint8" and field.kind == "vector")
+        blob = is_blob(field)
         if blob:
-            rows = np.array([v is not None for v in values])
-            kept = [v for v in values if v is not None]
+            rows, kept = _not_none(values)
             count = np.array(list(map(len, kept)), np.int64)
         else:
-            lengths = np.array(list(map(len, values)), np.int64)
-            rows = (lengths > 0) | explicit
-            kept, count = values, lengths[rows]
+            kept, count = values, np.array(list(map(len, values)), np.int64)
+            rows = None if explicit is True else _filled((count > 0) | explicit)
+            count = count if rows is None else count[rows]
         starts = np.zeros(len(count), np.int64)
         child: Group | None = None
         flat: Any = None
-        if field.kind == "tables":
-            child = Group(field.type, list(chain.from_iterable(kept)), self._child_scope(group, field, np.repeat(group.scope[rows], count)))
-            if child.objects:
-                children.append(child)
-        elif not blob:
-            flat = self._flatten(group, field, kept, np.repeat(group.scope[rows], count))
+        if not blob:
+            scope = group.scope if rows is None else group.scope[rows]
+            child, flat = self.elements(group, field, kept, np.repeat(scope, count), children)
 
         def place() -> None:
             if blob:
-                starts[:] = self._place_blobs(kept, count, field)
+                starts[:] = self.place_blobs(kept, count.tolist(), field)
                 return
             starts[:] = self._place_elements(count, 4 if child else SIZES[field.type])
             self.emitters.append(lambda out: _emit_elements(out, starts, count, flat, child))
 
         later.append(place)
         return Column(field.slot, 4, rows, lambda out, at: out.link(at, starts))
+
+    def elements(self, group: Group, field: Field, values: list[Any], scope: Ints, children: list[Group]) -> tuple[Group | None, Any]:
+        """What the vectors of a field hold, one after the other: a group, for tables, or numbers; `scope` is that of each element."""
+        if field.kind != "tables":
+            return None, self._flatten(group, field, values, scope)
+        child = Group(field.type, list(chain.from_iterable(values)), self._child_scope(group, field, scope))
+        if child.objects:
+            children.append(child)
+        return child, None
 
     def _child_scope(self, group: Group, field: Field, inherited: Ints) -> Ints:
         if field.type == "SubGraph":
@@ -333,11 +282,10 @@ class Layout:
     def _flatten(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Any:
         """All elements of a vector field, concatenated, in the type they are stored in."""
         if field.refers_to:
-            return self._references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
+            return self.references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
         if (group.name, field.name) in ARRAYS:
             return np.frombuffer(joined_bytes(values), field.type)
-        flat = list(chain.from_iterable(values))
-        return np.array(flat, "u1" if field.type == "bool" else field.type)
+        return _numbers(field, list(chain.from_iterable(values)))
 
     def _place_elements(self, count: Ints, size: int) -> Ints:
         """Places for vectors of 2-, 4- or 8-byte elements, their length words first; 8-byte elements are aligned to 8."""
@@ -350,14 +298,14 @@ class Layout:
         self.cursor += int(sizes.sum())
         return starts
 
-    def _place_blobs(self, blobs: list[bytes], count: Ints, field: Field) -> Ints:
+    def place_blobs(self, blobs: list[bytes], count: list[int], field: Field) -> list[int]:
         """Places for strings and byte vectors, with a zero behind strings; their bytes are joined and emitted at once."""
         align = max(field.align, 4)
         tail = 1 if field.kind == "string" else 0
         parts: list[bytes] = []
         begin = self.cursor = self.cursor + (-self.cursor) % 4
         starts = []
-        for blob, length in zip(blobs, count.tolist(), strict=True):
+        for blob, length in zip(blobs, count, strict=True):
             if align > 4:
                 gap = (-(self.cursor + 4)) % align
                 parts.append(bytes(gap))
@@ -372,11 +320,11 @@ class Layout:
             out.bytes[begin + out.base : begin + out.base + len(joined)] = np.frombuffer(joined, np.uint8)
 
         self.emitters.append(emit)
-        return np.array(starts, np.int64)
+        return starts
 
     # ---- references ----
 
-    def _references(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Ints:
+    def references(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Ints:
         """Indices of objects; SerializeError for objects that are not in the list that indices count in."""
         try:
             codes = np.array(list(map(self.index.codes.__getitem__, values)), np.int64)
@@ -387,6 +335,10 @@ class Layout:
             return self._external_ids(group, field, values)
         if field.kind == "vector":
             self._of_class(group, field, values)
+        if len(codes) and int(np.minimum.reduce(codes)) >= 0:
+            end = int(self.index.counts[0]) if kind == "Tensor" and len(self.index.counts) == 1 and not scope.any() else 0
+            if int(np.maximum.reduce(codes)) < (_RAW >> 1 if kind != "Tensor" else end):
+                return codes
         none, raw = codes == _NONE, codes > _RAW >> 1
         own = ~(none | raw)
         if raw.any():
@@ -455,11 +407,11 @@ class Layout:
     def _outside_columns(self, group: Group, present: Ints) -> list[Column]:
         """Fields of data that may lie outside the flatbuffer: Buffer.data, offset and size, and large custom options."""
         buffers = group.name == "Buffer"
-        data = _attribute(group, "data" if buffers else "large_custom_options")
+        data = attribute_of(group, "data" if buffers else "large_custom_options")
         moved = np.array([d is not None for d in data])
         columns: list[Column] = []
         if buffers:
-            inside = ~np.array(_attribute(group, "out_of_line"))
+            inside = ~np.array(attribute_of(group, "out_of_line"))
             if self.move_outside:
                 described = {entry.buffer for entry in self.model.metadata}  # readers of metadata look only inside the flatbuffer
                 inside &= np.array([not d or b in described for b, d in zip(group.objects, data, strict=True)])
@@ -470,22 +422,23 @@ class Layout:
             def remember(out: Out, at: Ints) -> None:
                 self.inline_at = at
 
-            columns.append(Column(0, 4, inline, remember))
+            columns.append(Column(0, 4, _filled(inline), remember))
         first, views = len(self.outside), [d for d, out in zip(data, moved.tolist(), strict=True) if out]
         self.outside += views
-        stale = ~moved & (np.array(_attribute(group, "offset" if buffers else "large_custom_options_offset"), np.uint64) > 1)
+        stale = ~moved & (np.array(attribute_of(group, "offset" if buffers else "large_custom_options_offset"), np.uint64) > 1)
         if buffers:
             stale &= ~inline  # inline data wins, and an offset beside it means nothing
         self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in np.flatnonzero(stale).tolist()]
-        for name, field in _OUTSIDE[group.name].items():
+        for name, field in OUTSIDE[group.name].items():
             if name == "data":
                 continue
-            numbers = np.array(_attribute(group, name), np.uint64)
+            numbers = np.array(attribute_of(group, name), np.uint64)
             numbers[stale] = 0  # after a rebuild it could lead to other bytes
             if not name.endswith("offset"):
                 numbers[moved] = [len(v) for v in views]
             rows = (numbers != 0) | (present >> field.slot & 1).astype(bool) | moved
-            columns.append(Column(field.slot, 8, rows, self._emit_outside(name, numbers[rows], moved[rows], first)))
+            if rows.any():
+                columns.append(Column(field.slot, 8, _filled(rows), self._emit_outside(name, numbers[rows], moved[rows], first)))
         return columns
 
     def _emit_outside(self, name: str, numbers: Any, moved: Mask, first: int) -> Callable[[Out, Ints], None]:
@@ -496,36 +449,6 @@ class Layout:
                 self.outside_at.append(lambda final, offsets: final.put(absolute, offsets[first : first + len(absolute)], 8))
 
         return emit
-
-
-@cache
-def _numbers_only(name: str) -> tuple[Field, ...] | None:
-    """The fields of a table that has nothing but numbers, wide ones first; None if it has anything else."""
-    fields = plan(name).fields
-    if any(f.kind != "scalar" or f.refers_to for f in fields):
-        return None
-    return tuple(sorted(fields, key=lambda f: -SIZES[f.type]))
-
-
-# Fields of data that may lie outside the flatbuffer, by table.
-_OUTSIDE: defaultdict[str, dict[str, Field]] = defaultdict(dict)
-_OUTSIDE["Buffer"] = {f.name: f for f in plan("Buffer").fields}
-_OUTSIDE["Operator"] = {f.name: f for f in plan("Operator").fields if f.name.startswith("large_")}
-
-
-def _nowhere(field: Field, values: list[Any], stored: int) -> bool:
-    """Whether no table of a group has a field; `stored` are the bits of all of them together."""
-    if field.kind == "scalar":
-        return not stored >> field.slot & 1 and not field.refers_to and values.count(field.default) == len(values)
-    if field.kind == "union":
-        return not stored >> field.slot - 1 & 1 and values.count(None) == len(values)
-    if field.kind in ("table", "string") or field.type == "uint8":
-        return values.count(None) == len(values)
-    return not stored >> field.slot & 1 and not any(map(len, values))
-
-
-def _attribute(group: Group, name: str) -> list[Any]:
-    return list(map(getattr(class_of(group.name), name).__get__, group.objects))
 
 
 _ZEROS = [bytes(n) for n in range(17)]
@@ -562,6 +485,29 @@ class _Codes(dict[Any, int]):
         raise KeyError(key)
 
 
+def _mask(count: int, present: Ints, slot: int, stored: int, always: int) -> Mask | bool:
+    """Which tables have the bit of a slot; True or False where that is the same for all."""
+    return always >> slot & 1 == 1 if (stored ^ always) >> slot & 1 == 0 else (present >> slot & 1).astype(bool)
+
+
+def _filled(rows: Mask) -> Mask | None:
+    """None for all rows."""
+    return None if rows.all() else rows
+
+
+def _not_none(values: list[Any]) -> tuple[Mask | None, list[Any]]:
+    """The rows (None: all) that have a value, and these values."""
+    if None not in values:
+        return None, values
+    rows = [v is not None for v in values]
+    return np.array(rows), list(compress(values, rows))
+
+
+def _numbers(field: Field, values: list[Any]) -> Any:
+    """Numbers in the type they are stored in."""
+    return np.array(list(map(int, values)) if field.enum else values, "u1" if field.type == "bool" else field.type)
+
+
 def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group | None) -> None:
     if not len(starts):
         return
@@ -574,7 +520,7 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     size = flat.dtype.itemsize
     at = ranges(starts + 4, count, size)
     if len(at):
-        out.put(at + out.base, flat.view(_VIEWS[size]), size)
+        out.put(at + out.base, flat.view(VIEWS[size]), size)
 
 
 def path_of(model: Model, wanted: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._base import Field, class_of
+from .._base import Field, class_of, members_of
+from .._walk import ZERO_IS_NONE
 from .verifier import Ints, plan
 
 Mask = npt.NDArray[np.bool_]
@@ -60,6 +62,12 @@ OUTSIDE = {
 }
 
 
+@cache
+def union_numbers(name: str) -> dict[str, int]:
+    """The types of a union by the names of their tables."""
+    return {member: number for number, member in members_of(name).items()}
+
+
 def is_blob(field: Field) -> bool:
     """Whether values of a field are bytes: strings and vectors of bytes."""
     return field.kind == "string" or (field.type == "uint8" and field.kind == "vector")
@@ -68,7 +76,9 @@ def is_blob(field: Field) -> bool:
 def nowhere(field: Field, values: list[Any], stored: int) -> bool:
     """Whether no table of a group has a field; `stored` are the bits of all of them together."""
     if field.kind == "scalar":
-        return not stored >> field.slot & 1 and not field.refers_to and values.count(field.default) == len(values)
+        if stored >> field.slot & 1 or values.count(None if field.refers_to else field.default) < len(values):
+            return False
+        return not field.refers_to or field.default == -1 or field in ZERO_IS_NONE
     if field.kind == "union":
         return not stored >> field.slot - 1 & 1 and values.count(None) == len(values)
     if field.kind in ("table", "string") or field.type == "uint8":

@@ -21,8 +21,8 @@ from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Deferred, Model
 from .few import lay_out_few
-from .groups import OUTSIDE, VIEWS, Column, Group, Mask, Out, attribute_of, is_blob, nowhere
-from .verifier import FEW, MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
+from .groups import OUTSIDE, VIEWS, Column, Group, Mask, Out, attribute_of, is_blob, nowhere, union_numbers
+from .verifier import FEW, LONG, MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
 
 # Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
 _NONE, _RAW = -(1 << 40), 1 << 40
@@ -108,7 +108,7 @@ class Layout:
             else:
                 columns.append(self._vector(group, field, values, explicit, children, later))
         if group.name in OUTSIDE:
-            columns += self._outside_columns(group, present)
+            columns += self._outside_columns(group, present, stored)
         self._place(group, [c for c in columns if c.rows is None or c.rows.any()])
         for step in later:
             step()
@@ -193,38 +193,38 @@ class Layout:
         return Column(field.slot, 4, rows, lambda out, at: out.link(at, child.positions))
 
     def _union(self, group: Group, field: Field, values: list[Any], explicit: Mask | bool, children: list[Group]) -> list[Column]:
-        numbers = {name: number for number, name in UNIONS[field.type].items()}
         types = np.zeros(len(values), np.uint8)
-        by_type: dict[int, list[int]] = {}
+        by_class: dict[type[Any], list[int]] = {}
         for row, value in enumerate(values):
-            if value is None:
+            if value is not None:
+                by_class.setdefault(type(value), []).append(row)
+        by_type: dict[int, list[int]] = {}
+        for held, rows in by_class.items():
+            if held is OpaqueUnion:
+                for row in rows:
+                    types[row] = 0 if values[row].has_table else values[row].type
+                newer = [(group.objects[row], values[row].type) for row in rows if values[row].has_table]
+                self.lost += [(made, f"{group.name}.{field.attribute} is of type {number}, newer than the schema") for made, number in newer]
                 continue
-            if isinstance(value, OpaqueUnion):
-                if value.has_table:
-                    self.lost.append((group.objects[row], f"{group.name}.{field.attribute} is of type {value.type}, newer than the schema"))
-                else:
-                    types[row] = value.type
-                continue
-            number = numbers.get(table_name(type(value)))
+            number = union_numbers(field.type).get(table_name(held))
             if number is None:
-                raise SerializeError(f"{path_of(self.model, group.objects[row])}.{field.attribute}: {type(value).__name__} is no member")
-            types[row] = number
-            by_type.setdefault(number, []).append(row)
+                raise SerializeError(f"{path_of(self.model, group.objects[rows[0]])}.{field.attribute}: {held.__name__} is no member")
+            by_type[number] = rows
+            types[rows] = number
         members: list[tuple[Ints, Group]] = []
-        for number in sorted(by_type):
-            rows = np.array(by_type[number])
-            child = Group(UNIONS[field.type][number], [values[r] for r in by_type[number]], group.scope[rows])
-            members.append((rows, child))
-            children.append(child)
         has_table = np.zeros(len(values), bool)
-        for rows, _ in members:
-            has_table[rows] = True
+        for number, rows in sorted(by_type.items()):
+            at = np.array(rows)
+            child = Group(UNIONS[field.type][number], [values[row] for row in rows], group.scope[at])
+            members.append((at, child))
+            children.append(child)
+            has_table[at] = True
         typed, filled = _filled((types != 0) | explicit), _filled(has_table)
         targets = np.zeros(len(values), np.int64)
 
         def link(out: Out, at: Ints) -> None:
-            for rows, child in members:
-                targets[rows] = child.positions
+            for rows_of, child in members:
+                targets[rows_of] = child.positions
             out.link(at, targets if filled is None else targets[filled])
 
         stored = types if typed is None else types[typed]
@@ -404,10 +404,14 @@ class Layout:
 
     # ---- buffers and large custom options ----
 
-    def _outside_columns(self, group: Group, present: Ints) -> list[Column]:
+    def _outside_columns(self, group: Group, present: Ints, stored: int) -> list[Column]:
         """Fields of data that may lie outside the flatbuffer: Buffer.data, offset and size, and large custom options."""
         buffers = group.name == "Buffer"
         data = attribute_of(group, "data" if buffers else "large_custom_options")
+        others = {name: attribute_of(group, name) for name in OUTSIDE[group.name] if name != "data"}
+        plain = not any(map(any, others.values())) and not any(stored >> OUTSIDE[group.name][name].slot & 1 for name in others)
+        if plain and not buffers and data.count(None) == len(data):
+            return []
         moved = np.array([d is not None for d in data])
         columns: list[Column] = []
         if buffers:
@@ -417,22 +421,23 @@ class Layout:
                 inside &= np.array([not d or b in described for b, d in zip(group.objects, data, strict=True)])
             inline = moved & inside
             moved &= ~inside
-            self.inline = [d for d, keep in zip(data, inline.tolist(), strict=True) if keep]
+            self.inline = list(compress(data, inline.tolist()))
 
             def remember(out: Out, at: Ints) -> None:
                 self.inline_at = at
 
             columns.append(Column(0, 4, _filled(inline), remember))
-        first, views = len(self.outside), [d for d, out in zip(data, moved.tolist(), strict=True) if out]
+            if plain and not moved.any():
+                return columns
+        first, views = len(self.outside), list(compress(data, moved.tolist()))
         self.outside += views
-        stale = ~moved & (np.array(attribute_of(group, "offset" if buffers else "large_custom_options_offset"), np.uint64) > 1)
+        stale = ~moved & (np.array(others["offset" if buffers else "large_custom_options_offset"], np.uint64) > 1)
         if buffers:
             stale &= ~inline  # inline data wins, and an offset beside it means nothing
         self.lost += [(group.objects[i], "refers to bytes at a file offset that is not valid") for i in np.flatnonzero(stale).tolist()]
-        for name, field in OUTSIDE[group.name].items():
-            if name == "data":
-                continue
-            numbers = np.array(attribute_of(group, name), np.uint64)
+        for name, values in others.items():
+            field = OUTSIDE[group.name][name]
+            numbers = np.array(values, np.uint64)
             numbers[stale] = 0  # after a rebuild it could lead to other bytes
             if not name.endswith("offset"):
                 numbers[moved] = [len(v) for v in views]
@@ -512,6 +517,8 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     if not len(starts):
         return
     out.put(starts + out.base, count, 4)
+    if flat is not None and len(flat) > LONG * len(count):
+        return _emit_long(out, starts, count, flat)
     if child is not None:
         at = ranges(starts + 4, count, 4)
         if len(at):
@@ -521,6 +528,15 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     at = ranges(starts + 4, count, size)
     if len(at):
         out.put(at + out.base, flat.view(VIEWS[size]), size)
+
+
+def _emit_long(out: Out, starts: Ints, count: Ints, flat: Any) -> None:
+    """Elements of long vectors, one vector after the other."""
+    size, done = flat.dtype.itemsize, 0
+    view, words = out.views[size], flat.view(VIEWS[size])
+    for start, length in zip((starts + (out.base + 4)).tolist(), count.tolist(), strict=True):
+        view[start // size : start // size + length] = words[done : done + length]
+        done += length
 
 
 def path_of(model: Model, wanted: Any) -> str:

@@ -18,7 +18,7 @@ from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, clas
 from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model
-from .verifier import ALIGNMENT, FEW, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
+from .verifier import ALIGNMENT, FEW, LONG, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 
@@ -56,9 +56,6 @@ def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterabl
 
 # Tables up to which what was found is kept with the model, to be decoded once more for the first diff; it takes less than half of the graph's memory.
 KEPT = 10_000
-
-# Vectors of more elements than this, on average, are copied one by one.
-LONG = 64
 
 # From this many tables of a kind on, their objects are filled by a function made for the class: three times as fast, but made in 0.2 ms.
 MANY = 100

@@ -43,6 +43,9 @@ OF_OFFSETS = ("tables", "strings")  # kinds of vectors whose elements are offset
 # Batches up to this many tables are checked and decoded one by one; measured: numpy pays from about twice this on.
 FEW = 12
 
+# Vectors of more elements than this, on average, are copied one by one.
+LONG = 64
+
 # The fields of batches up to this many tables are followed together.
 TOGETHER = 4096
 

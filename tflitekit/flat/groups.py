@@ -88,4 +88,10 @@ def nowhere(field: Field, values: list[Any], stored: int) -> bool:
 
 def attribute_of(group: Group, name: str) -> list[Any]:
     """The values of an attribute of all tables of a group."""
-    return list(map(getattr(class_of(group.name), name).__get__, group.objects))
+    return list(map(_getter(group.name, name), group.objects))
+
+
+@cache
+def _getter(kind: str, name: str) -> Callable[[Any], Any]:
+    getter: Callable[[Any], Any] = getattr(class_of(kind), name).__get__
+    return getter

@@ -10,11 +10,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import accumulate, pairwise, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class
+from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, class_of, enum_class, table_name
 from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model
@@ -50,8 +50,38 @@ def decode_nested(data: memoryview, root: str, identifier: bytes) -> Table:
     return _Reader(Verifier(data, root, identifier)).read_tables()
 
 
-def _store(objects: list[Any], cls: type[Table], attribute: str, values: Iterable[Any]) -> None:
-    deque(map(getattr(cls, attribute).__set__, objects, values), maxlen=0)
+def _store(objects: list[Any], setter: Callable[[Any, Any], None], values: Iterable[Any]) -> None:
+    deque(map(setter, objects, values), maxlen=0)
+
+
+class _Slot(NamedTuple):
+    """How the values of a field are decoded and stored: the bits that say that a table has it, what fills the attribute where no table does (None:
+    that has to be made each time), and whether its values can be kept for the next reader, since nobody can change them."""
+
+    field: Field
+    setter: Callable[[Any, Any], None]
+    bits: int
+    absent: Iterable[Any] | None
+    lasting: bool
+
+
+@cache
+def _slots(cls: type[Table]) -> tuple[_Slot, ...]:
+    """The slots of a class, in the order of its fields."""
+    slots = []
+    for field in plan(table_name(cls)).fields:
+        array = (table_name(cls), field.name) in ARRAYS
+        lists = field.kind == "tables" or (field.kind == "vector" and field.refers_to)
+        absent = None if lists or field.refers_to else repeat(_read_only(absent_value(cls, field)))
+        lasting = not field.refers_to and field.kind in ("scalar", "string", "strings", "vector") and not array
+        bits = 3 << field.slot - 1 if field.kind == "union" else 1 << field.slot
+        slots.append(_Slot(field, getattr(cls, field.attribute).__set__, bits, absent, lasting))
+    return tuple(slots)
+
+
+@cache
+def _setters(cls: type[Table], attributes: tuple[str, ...]) -> tuple[Callable[[Any, Any], None], ...]:
+    return tuple(getattr(cls, attribute).__set__ for attribute in attributes)
 
 
 # Tables up to which what was found is kept with the model, to be decoded once more for the first diff; it takes less than half of the graph's memory.
@@ -129,14 +159,17 @@ class _Reader:
             masks = batch.masks
             values = repeat(masks[0]) if len(masks) == 1 else map(masks.__getitem__, batch.inv.tolist())
             cls = class_of(batch.name)
-            columns = {"_present": values, **self._beside_the_schema(batch)}
-            for field in plan(batch.name).fields:
-                columns[field.attribute] = self._kept_column(batch, cls, field) if self.keeps else self._column(batch, cls, field)
+            beside = {"_present": values, **self._beside_the_schema(batch)}
+            slots = _slots(cls)
+            columns = [self._column(batch, cls, slot) for slot in slots]
             if _in_bulk(batch, cls):
-                _filler(cls, tuple(columns))(batch.objects, *columns.values())
-            else:
-                for attribute, column in columns.items():
-                    _store(batch.objects, cls, attribute, column)
+                attributes = *beside, *(slot.field.attribute for slot in slots)
+                _filler(cls, attributes)(batch.objects, *beside.values(), *columns)
+                continue
+            for setter, column in zip(_setters(cls, tuple(beside)), beside.values(), strict=True):
+                _store(batch.objects, setter, column)
+            for slot, column in zip(slots, columns, strict=True):
+                _store(batch.objects, slot.setter, column)
 
     def _beside_the_schema(self, batch: Batch) -> dict[str, Iterable[Any]]:
         """Columns of attributes that are no schema fields; `_finish` corrects the few that say more."""
@@ -236,19 +269,21 @@ class _Reader:
 
     # ---- columns ----
 
-    def _kept_column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        """The values of a field, kept for the next reader of these batches if nobody can change them: numbers, tuples, bytes, views of a file."""
-        if field.refers_to or field.kind not in ("scalar", "string", "strings", "vector") or (batch.name, field.name) in ARRAYS:
-            return self._column(batch, cls, field)
-        if field.slot not in batch.columns:
-            column = self._column(batch, cls, field)
-            batch.columns[field.slot] = column if isinstance(column, repeat) else list(column)
-        return batch.columns[field.slot]
+    def _column(self, batch: Batch, cls: type[Table], slot: _Slot) -> Iterable[Any]:
+        """The values of one field for all tables of a batch, kept for the next reader of these batches where that may be."""
+        if not batch.stored & slot.bits:
+            return self._absent(batch, slot.field) if slot.absent is None else slot.absent
+        if not slot.lasting or not self.keeps:
+            return self._stored(batch, cls, slot)
+        number = slot.field.slot
+        if number not in batch.columns:
+            column = self._stored(batch, cls, slot)
+            batch.columns[number] = column if isinstance(column, repeat) else list(column)
+        return batch.columns[number]
 
-    def _column(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        """The values of one field for all tables of a batch."""
-        if not batch.stored >> (field.slot - 1 if field.kind == "union" else field.slot) & (3 if field.kind == "union" else 1):
-            return self._absent(batch, cls, field)
+    def _stored(self, batch: Batch, cls: type[Table], slot: _Slot) -> Iterable[Any]:
+        """The values of a field that some table has."""
+        field = slot.field
         if field.kind == "scalar":
             return self._scalars(batch, cls, field)
         if field.kind == "table":
@@ -264,7 +299,7 @@ class _Reader:
         if field.type == "uint8":
             return self._blobs(batch, start, count)
         if not count.any():
-            return self._absent(batch, cls, field)
+            return self._absent(batch, field) if slot.absent is None else slot.absent
         if field.refers_to:
             return _split(self._refer(batch, field, self._elements(field, start, count), count), count)
         if (batch.name, field.name) in ARRAYS:
@@ -274,17 +309,13 @@ class _Reader:
             flat = map(enum_class(field.enum), flat)
         return _split(tuple(flat), count)
 
-    def _absent(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        """Values of a field that no table of a batch has, or of a vector that is empty everywhere."""
-        if field.kind == "tables" or (field.kind == "vector" and field.refers_to):
+    def _absent(self, batch: Batch, field: Field) -> Iterable[Any]:
+        """References and lists where no table of a batch has a field, or all vectors of it are empty."""
+        if field.kind != "scalar":
             return [[] for _ in range(batch.count)]
         if field.refers_to == "Tensor":
             return self._refer(batch, field, np.full(batch.count, field.default))
-        if field.refers_to:
-            return repeat(self._refer(batch, field, np.full(1, field.default))[0])
-        if field.kind in ("table", "union"):
-            return repeat(None)
-        return repeat(_read_only(absent_value(cls, field)))
+        return repeat(self._refer(batch, field, np.full(1, field.default))[0])
 
     def _numbers(self, batch: Batch, field: Field) -> Ints:
         """A scalar field as numbers, defaults filled in."""

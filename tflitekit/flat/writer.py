@@ -44,9 +44,25 @@ class Pieces:
         if len(piece):
             self.done.append(piece)
 
-    def align(self, lead: int = 0) -> None:
-        """Fill up so that the byte after `lead` more bytes is aligned."""
-        gap = -(self.position + lead) % ALIGNMENT
+    def add_vectors(self, views: Iterable[memoryview | Deferred]) -> list[int]:
+        """Append vectors of bytes, their lengths first, whose bytes are aligned; returns where they begin."""
+        starts = []
+        for view in views:
+            length = len(view)
+            gap = -(self.position + 4) % ALIGNMENT
+            self.position += gap + 4
+            starts.append(self.position - 4)
+            self.open += bytes(gap) + length.to_bytes(4, "little")
+            if length < _JOIN and len(self.open) < _FLUSH:
+                self.open += view_of(view)
+                self.position += length
+            else:
+                self.add(view)
+        return starts
+
+    def align(self) -> None:
+        """Fill up so that the next byte is aligned."""
+        gap = -self.position % ALIGNMENT
         if gap:
             self.add(bytes(gap))
 
@@ -73,12 +89,7 @@ def rebuild(model: Model, drop_unknown: bool = False) -> list[Piece]:
         out = layout.emit()
     pieces = Pieces()
     pieces.position = layout.size
-    starts = []
-    for view in layout.inline:
-        pieces.align(4)
-        starts.append(pieces.position)
-        pieces.add(len(view).to_bytes(4, "little"))
-        pieces.add(view)
+    starts = pieces.add_vectors(layout.inline)
     if starts:
         fields = layout.inline_at + layout.base
         if starts[-1] >= MAX_OFFSET:

@@ -13,9 +13,9 @@ import pytest
 import tflitekit as tk
 from tflitekit import _schema
 from tflitekit._base import Table, class_of, fields_of, walk
-from tflitekit.flat import codec, reader, verifier
+from tflitekit.flat import codec, layout, reader, verifier
 
-from ..generated import many_operators
+from ..generated import many_operators, per_channel_heavy
 from ..reports.models import small
 
 OPTIONS = sorted(set(_schema.OPTIONS.values()))
@@ -63,8 +63,29 @@ def test_few_and_many_are_really_two_ways(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(verifier, "FEW", few)
         monkeypatch.setattr(reader, "FEW", few)
         monkeypatch.setattr(reader, "MANY", many)
+        monkeypatch.setattr(reader, "LONG", few)
+        monkeypatch.setattr(verifier, "TOGETHER", few)
         seen.append(tk.parse(data))
     assert tk.diff(*seen) == []
+
+
+WRITTEN = {"each": lambda: one_of_each(3), "many": lambda: many_operators(30), "scales": lambda: per_channel_heavy(8, 100)}
+
+
+@pytest.mark.parametrize("make", WRITTEN.values(), ids=WRITTEN)
+def test_few_and_many_are_written_the_same(monkeypatch: pytest.MonkeyPatch, make: Callable[[], tk.Model]) -> None:
+    """Also where tables of a kind differ in what they store."""
+    model = make()
+    for number, subgraph in enumerate(model.subgraphs):
+        subgraph.name = f"subgraph {number}" if number % 3 else None
+        subgraph.tensors[0].quantization = tk.QuantizationParameters(scale=[1.5], zero_point=[number], quantized_dimension=number % 2)
+        subgraph.tensors[-1].shape, subgraph.tensors[-1].is_variable = (number, 2), True
+    written = set()
+    for few in (0, 5, 1000):
+        monkeypatch.setattr(layout, "FEW", few)
+        monkeypatch.setattr(layout, "LONG", few)
+        written.add(tk.serialize(model))
+    assert len(written) == 1 and tk.diff(tk.parse(written.pop()), model) == []
 
 
 # ---- decoding once more, from what the first reading has left ----

@@ -12,7 +12,9 @@ import pytest
 import tflitekit as tk
 from tests.attacks.gallery import BOMBS
 from tests.flat.test_patch import small
-from tflitekit.flat.verifier import Verifier
+from tests.generated import many_operators
+from tflitekit.flat import verifier
+from tflitekit.flat.verifier import Verifier, plan
 
 
 @pytest.mark.parametrize("name", list(BOMBS))
@@ -55,3 +57,27 @@ def test_messages_name_byte_path_and_reason() -> None:
         tk.parse(bytes(data))
     assert caught.value.where == "model.subgraphs[0].operators[0].inputs"
     assert caught.value.offset == start and "268435456 elements" in str(caught.value)
+
+
+DAMAGE = {
+    "zero": ("shape", 0, 0), "outside": ("name", 0, 1 << 30), "far": ("quantization", 0, 1 << 31), "misaligned": ("name", 0, 6),
+    "long": ("shape", 4, 1 << 29),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_what_is_wrong_with_one_of_many_tables_is_said_of_its_field(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The fields of a batch are followed together; one that leads astray is named as if it had been followed alone."""
+    data = bytearray(tk.serialize(many_operators(30)))
+    name, at, value = DAMAGE[kind]
+    batch = next(b for b in Verifier(memoryview(bytes(data))).run() if b.name == "Tensor")
+    slot = next(f.slot for f in plan("Tensor").fields if f.name == name)
+    place = int(batch.pos[20] + batch.offsets[batch.inv[20], slot]) if not at else int(batch.vectors[slot][0][20]) - 4
+    struct.pack_into("<I", data, place, value)
+    said = []
+    for together in (verifier.TOGETHER, 0):
+        monkeypatch.setattr(verifier, "TOGETHER", together)
+        with pytest.raises(tk.CorruptError) as caught:
+            tk.parse(bytes(data))
+        said.append((str(caught.value), caught.value.where, caught.value.offset))
+    assert said[0] == said[1] and said[0][1] == f"model.subgraphs[0].tensors[20].{name}"

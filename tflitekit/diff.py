@@ -57,23 +57,27 @@ def diff(a: Model, b: Model) -> list[Change]:
         return []
     with explained(EditError, a, b), collector_paused():
         run = _Run(Positions(a), Positions(b))
-        run.tables(Model, [a], [b], lambda row: ("", ()))
-    run.found.sort(key=lambda entry: entry[0])
-    return [change for _, change in run.found]
+        run.tables(Model, [a], [b], top)
+    return run.changes()
 
 
-_Place = Callable[[int], tuple[str, tuple[int, ...]]]
+Place = Callable[[int], tuple[str, tuple[int, ...]]]  # path and sort key of a table, or a pair of them, by its row
 _Column = list[Any]
 
 
-class _Run:
-    """The state of one comparison. `found` has a sort key (slots and list positions from the root) with each change."""
+class Values:
+    """A comparison of columns of values. `found` has a sort key (slots and list positions from the root) with each change."""
 
-    def __init__(self, a: Positions, b: Positions) -> None:
-        self.a, self.b = a, b
+    def __init__(self) -> None:
         self.found: list[tuple[tuple[int, ...], Change]] = []
 
-    def add(self, place: _Place, row: int, field: Field, old: Any, new: Any, *, index: int | None = None) -> None:
+    def changes(self) -> list[Change]:
+        """What was found, in the order of the schema."""
+        self.found.sort(key=lambda entry: entry[0])
+        return [change for _, change in self.found]
+
+    def add(self, place: Place, row: int, field: Field, old: Any, new: Any, *, index: int | None = None) -> None:
+        """Note a difference of a field, or of one element of its list."""
         path, key = place(row)
         path = f"{path}.{field.attribute}" if path else field.attribute
         if index is None:
@@ -81,32 +85,9 @@ class _Run:
         else:
             self.found.append(((*key, field.slot, index), Change(f"{path}[{index}]", old, new)))
 
-    def tables(self, cls: type[Table], a: _Column, b: _Column, place: _Place) -> None:
-        """Compare tables of one class, pairwise; `place` gives the path and sort key of a pair."""
-        if not a:
-            return
-        layout = _layout_only(cls, a, b)
-        for field in fields_of(cls):
-            get = attrgetter(field.attribute)
-            skip = layout if field.attribute in _LAYOUT else frozenset()
-            self.column(cls, field, list(map(get, a)), list(map(get, b)), place, skip)
-        if table_name(cls) == "Operator":
-            get = attrgetter("large_custom_options")
-            self.values(_LARGE, list(map(get, a)), list(map(get, b)), place, _same_bytes)
-        presence = [x._present for x in a], [x._present for x in b]
-        if presence[0] != presence[1]:
-            self.presence(cls, a, b, place, layout)
-
-    def column(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: _Place, skip: frozenset[int]) -> None:
-        if field.refers_to:
-            self.references(field, a, b, place)
-        elif field.kind == "table":
-            self.children(class_of(field.type), field, a, b, place)
-        elif field.kind == "union":
-            self.unions(field, a, b, place)
-        elif field.kind == "tables":
-            self.lists(field, a, b, place)
-        elif (table_name(cls), field.name) in ARRAYS:
+    def plain(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: Place, skip: frozenset[int] = frozenset()) -> None:
+        """Compare a field that holds neither tables nor references; `skip` has rows that do not count."""
+        if (table_name(cls), field.name) in ARRAYS:
             self.arrays(field, a, b, place)
         elif field.type.startswith("float"):
             self.floats(field, a, b, place)
@@ -116,18 +97,20 @@ class _Run:
             self.values(field, a, b, place, _equal, skip)
 
     def values(
-        self, field: Field, a: _Column, b: _Column, place: _Place, same: Callable[[Any, Any], bool], skip: frozenset[int] = frozenset()
+        self, field: Field, a: _Column, b: _Column, place: Place, same: Callable[[Any, Any], bool], skip: frozenset[int] = frozenset()
     ) -> None:
+        """Compare values one by one."""
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
             if old is not new and not same(old, new) and row not in skip:
                 self.add(place, row, field, old, new)
 
-    def floats(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+    def floats(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
+        """Compare floats, or tuples of them, bit by bit."""
         if field.kind == "scalar" and array("d", a).tobytes() == array("d", b).tobytes():
             return
         self.values(field, a, b, place, _same_floats if field.kind == "scalar" else _same_float_vectors)
 
-    def arrays(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+    def arrays(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
         """Compare vectors that the graph keeps as numpy arrays: lengths first, then the bits of all of them together."""
         if list(map(len, a)) == list(map(len, b)) and joined_bytes(a) == joined_bytes(b):
             return
@@ -135,7 +118,43 @@ class _Run:
             if len(old) != len(new) or old.tobytes() != new.tobytes():
                 self.add(place, row, field, tuple(old.tolist()), tuple(new.tolist()))
 
-    def references(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+
+class _Run(Values):
+    """The state of one comparison of two models."""
+
+    def __init__(self, a: Positions, b: Positions) -> None:
+        super().__init__()
+        self.a, self.b = a, b
+
+    def tables(self, cls: type[Table], a: _Column, b: _Column, place: Place) -> None:
+        """Compare tables of one class, pairwise; `place` gives the path and sort key of a pair."""
+        if not a:
+            return
+        layout = _layout_only(cls, a, b)
+        for field in fields_of(cls):
+            get = attrgetter(field.attribute)
+            skip = layout if field.attribute in LAYOUT else frozenset()
+            self.column(cls, field, list(map(get, a)), list(map(get, b)), place, skip)
+        if table_name(cls) == "Operator":
+            get = attrgetter("large_custom_options")
+            self.values(_LARGE, list(map(get, a)), list(map(get, b)), place, _same_bytes)
+        presence = [x._present for x in a], [x._present for x in b]
+        if presence[0] != presence[1]:
+            self.presence(cls, a, b, place, layout)
+
+    def column(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: Place, skip: frozenset[int]) -> None:
+        if field.refers_to:
+            self.references(field, a, b, place)
+        elif field.kind == "table":
+            self.children(class_of(field.type), field, a, b, place)
+        elif field.kind == "union":
+            self.unions(field, a, b, place)
+        elif field.kind == "tables":
+            self.lists(field, a, b, place)
+        else:
+            self.plain(cls, field, a, b, place, skip)
+
+    def references(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
         """Compare indices: the position of the target in the list that owns it."""
         flat = field.kind == "vector"
         if flat and list(map(len, a)) == list(map(len, b)):
@@ -154,7 +173,7 @@ class _Run:
             elif self.a.stored(field, old) != self.b.stored(field, new):
                 self.add(place, row, field, self.a.describe(field, old), self.b.describe(field, new))
 
-    def children(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: _Place) -> None:
+    def children(self, cls: type[Table], field: Field, a: _Column, b: _Column, place: Place) -> None:
         """Compare tables held by a field: those that both sides have, one level down."""
         rows: list[int] = []
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
@@ -162,9 +181,9 @@ class _Run:
                 rows.append(row)
             elif old is not new:
                 self.add(place, row, field, old, new)
-        self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], _below(place, rows, field))
+        self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], below(place, rows, field))
 
-    def unions(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+    def unions(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
         """Compare union values: as tables where both sides have the same member."""
         groups: dict[type[Table], list[int]] = {}
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
@@ -177,9 +196,9 @@ class _Run:
             elif (old.type, old.has_table) != (new.type, new.has_table):
                 self.add(place, row, field, old, new)
         for cls, rows in groups.items():
-            self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], _below(place, rows, field))
+            self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], below(place, rows, field))
 
-    def lists(self, field: Field, a: _Column, b: _Column, place: _Place) -> None:
+    def lists(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
         """Compare vectors of tables, aligned by position."""
         if not any(a) and not any(b):
             return
@@ -192,15 +211,9 @@ class _Run:
             for index in range(shared, max(len(old), len(new))):
                 self.add(place, row, field, *((old[index], None) if index < len(old) else (None, new[index])), index=index)
 
-        def inside(position: int) -> tuple[str, tuple[int, ...]]:
-            row = bisect_right(starts, position) - 1
-            index = position - starts[row]
-            path, key = place(row)
-            return f"{path}.{field.attribute}[{index}]" if path else f"{field.attribute}[{index}]", (*key, field.slot, index)
+        self.tables(class_of(field.type), _shared_prefix(a, b), _shared_prefix(b, a), inside(place, starts, field))
 
-        self.tables(class_of(field.type), _shared_prefix(a, b), _shared_prefix(b, a), inside)
-
-    def presence(self, cls: type[Table], a: _Column, b: _Column, place: _Place, layout: frozenset[int]) -> None:
+    def presence(self, cls: type[Table], a: _Column, b: _Column, place: Place, layout: frozenset[int]) -> None:
         """Report explicit defaults against elided ones, empty vectors against absent ones, and fields that only a newer schema knows.
 
         Where values differ, or are not the default, presence follows from them. Strings, tables, unions and bytes are None when absent.
@@ -212,7 +225,7 @@ class _Run:
         for row, (old, new) in enumerate(zip(a, b, strict=True)):
             differing = old._present ^ new._present
             for field in fields:
-                if not differing >> field.slot & 1 or (field.attribute in _LAYOUT and row in layout):
+                if not differing >> field.slot & 1 or (field.attribute in LAYOUT and row in layout):
                     continue
                 value = self.default_on_both(field, getattr(old, field.attribute), getattr(new, field.attribute))
                 if value is not None:
@@ -237,7 +250,7 @@ _UNKNOWN = Field("unknown_fields", "unknown_fields", 1 << 16, "", "", "", None, 
 _LARGE = Field("large_custom_options", "large_custom_options", 1 << 15, "", "", "", None, 0, "", False)
 
 # Fields that say where data lies in the file.
-_LAYOUT = frozenset({"offset", "size", "large_custom_options_offset", "large_custom_options_size"})
+LAYOUT = frozenset({"offset", "size", "large_custom_options_offset", "large_custom_options_size"})
 
 
 def _layout_only(cls: type[Table], a: _Column, b: _Column) -> frozenset[int]:
@@ -252,12 +265,31 @@ def _layout_only(cls: type[Table], a: _Column, b: _Column) -> frozenset[int]:
     return frozenset()
 
 
-def _below(place: _Place, rows: Sequence[int], field: Field) -> _Place:
-    def below(position: int) -> tuple[str, tuple[int, ...]]:
+def top(_: int) -> tuple[str, tuple[int, ...]]:
+    """The place of a model itself."""
+    return "", ()
+
+
+def below(place: Place, rows: Sequence[int], field: Field) -> Place:
+    """The places of tables that a field of the given rows holds."""
+
+    def of(position: int) -> tuple[str, tuple[int, ...]]:
         path, key = place(rows[position])
         return f"{path}.{field.attribute}" if path else field.attribute, (*key, field.slot)
 
-    return below
+    return of
+
+
+def inside(place: Place, starts: Sequence[int], field: Field) -> Place:
+    """The places of tables that a field holds lists of, one list behind the other; `starts` says where that of each row begins."""
+
+    def of(position: int) -> tuple[str, tuple[int, ...]]:
+        row = bisect_right(starts, position) - 1
+        index = position - starts[row]
+        path, key = place(row)
+        return f"{path}.{field.attribute}[{index}]" if path else f"{field.attribute}[{index}]", (*key, field.slot, index)
+
+    return of
 
 
 def _shared_prefix(a: _Column, b: _Column) -> _Column:

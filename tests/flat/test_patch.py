@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,12 @@ import pytest
 import tflitekit as tk
 from tests import forge
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
+from tflitekit.flat import patch
 from tflitekit.flat.codec import encode
 from tflitekit.flat.verifier import Verifier
 from tflitekit.graph import Model
+
+from .test_revised import assignments
 
 
 def small() -> Model:
@@ -149,6 +155,122 @@ def test_a_vtable_inside_the_data_is_not_patched() -> None:
     assert victim is not None and bytes(victim.data or b"") == bytes(constant.data)
     victim.data = bytes([4, 0, 4, 0, 0, 0, 0, 0])
     assert encode(broken).writer == "rebuild"
+
+
+def overlaid(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Crafted files, with the table that each is about: of every two slots of a vtable, the first leads to where the second does, or close by."""
+    for batch in Verifier(memoryview(data)).run():
+        at = int(batch.pos[0])
+        vtable = at - int.from_bytes(data[at : at + 4], "little", signed=True)
+        entries = range(vtable + 4, vtable + int.from_bytes(data[vtable : vtable + 2], "little"), 2)
+        places = {int.from_bytes(data[entry : entry + 2], "little") for entry in entries}
+        for entry in entries:
+            for place in {0, *(place + shift for place in places for shift in (-1, 0, 1, 4))}:
+                out = bytearray(data)
+                out[entry : entry + 2] = place.to_bytes(2, "little", signed=True)
+                yield batch.path(0).removeprefix("model."), bytes(out)
+
+
+def led_elsewhere(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Crafted files: a field of a table points at what other fields point at, or close by."""
+    batches = Verifier(memoryview(data)).run()
+    targets = {int(start) - 4 for b in batches for first, _ in b.vectors.values() for start in first if start}
+    for batch in batches:
+        for slot in range(batch.offsets.shape[1]):
+            at = int(batch.pos[0] + batch.offsets[batch.inv[0], slot])
+            if at == int(batch.pos[0]) or at % 4:
+                continue
+            for target in {place + shift for place in targets for shift in (-4, 0, 4)}:
+                if target > at:
+                    yield batch.path(0).removeprefix("model."), data[:at] + (target - at).to_bytes(4, "little") + data[at + 4 :]
+
+
+def structure(data: bytes) -> list[list[object]]:
+    """All that a run of the verifier finds."""
+    run = Verifier(memoryview(data))
+    found: list[list[object]] = [[batch.pos.tolist(), batch.offsets.tolist(), batch.masks] for batch in run.run()]
+    found += [[slot, first.tolist(), count.tolist()] for batch in run.batches for slot, (first, count) in batch.vectors.items()]
+    return [*found, [run.end, run.tables, run.materialized]]
+
+
+def try_edits(data: bytes, path: str) -> Counter[str]:
+    """Assign to every field of one table; a patch must change that and nothing else. Returns how each was written."""
+    model = tk.parse(data)
+    fresh, before, written = tk.parse(data), structure(data), Counter[str]()
+    for what, make, undo in assignments(model):
+        if what.rpartition(" = ")[0].rpartition(".")[0] != path:
+            continue
+        make()
+        with contextlib.suppress(tk.TFLiteKitError):  # what a rebuild cannot hold
+            output = encode(model)
+            written[output.writer] += 1
+            if output.writer == "patch":
+                new = b"".join(output.pieces)
+                assert structure(new) == before, what
+                assert list(map(str, tk.diff(fresh, tk.parse(new)))) == list(map(str, output.changes or [])), what
+        undo()
+    return written
+
+
+ALL = [pytest.param(overlaid, 1, marks=pytest.mark.slow), pytest.param(led_elsewhere, 1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("craft", "step"), [(overlaid, 2), (led_elsewhere, 9), *ALL])
+def test_crafted_overlaps_are_never_patched_wrongly(craft: Callable[[bytes], Iterator[tuple[str, bytes]]], step: int) -> None:
+    """Also where a field shares its bytes with another one, or with what is structure."""
+    written = Counter[str]()
+    for path, data in list(craft(tk.serialize(small())))[::step]:
+        with contextlib.suppress(tk.CorruptError, tk.LimitError):
+            tk.parse(data)
+            written += try_edits(data, path)
+    assert written["patch"] > 40 and written["rebuild"] > 40, written
+
+
+def test_the_end_of_a_string_is_not_patched() -> None:
+    """Crafted: the constant begins in the last bytes of a name, and its first byte is the zero that ends the name."""
+    model = small()
+    model.subgraphs[0].tensors[0].name = b"\4\0\0\0"
+    data = tk.serialize(model)
+    batches = {b.name: b for b in Verifier(memoryview(data)).run()}
+    name = data.index(b"\4\0\0\0\4\0\0\0\0")
+    row = next(i for i, start in enumerate(batches["Buffer"].vectors[0][0]) if start)
+    at = int(batches["Buffer"].pos[row] + batches["Buffer"].offsets[batches["Buffer"].inv[row], 0])
+    broken = tk.parse(data[:at] + (name + 4 - at).to_bytes(4, "little") + data[at + 4 :])
+    assert bytes(broken.buffers[row].data or b"") == bytes(4)
+    broken.buffers[row].data = b"abcd"
+    assert encode(broken).writer == "rebuild"
+
+
+def test_data_outside_that_are_no_data_are_not_patched() -> None:
+    """Crafted: data at an absolute offset that is in the header, or in a name."""
+    model = small()
+    far = model.metadata[-1].buffer
+    assert far is not None
+    far.out_of_line = False
+
+    def at(start: int) -> bytes:
+        slots = {forge.slot_of(far, "data"): None, forge.slot_of(far, "offset"): ("uint64", start), forge.slot_of(far, "size"): ("uint64", 4)}
+        return forge.pack(model, {far: slots})
+
+    for start in (4, at(4).index(b"main")):
+        broken = tk.parse(at(start))
+        buffer = broken.metadata[-1].buffer
+        assert buffer is not None and buffer.out_of_line
+        buffer.data = b"abcd"
+        assert encode(broken).writer == "rebuild"
+    broken.metadata[-1].buffer.data, broken.subgraphs[0].name = memoryview(b"main"), b"MAIN"  # type: ignore[union-attr]
+    assert encode(broken).writer == "rebuild"
+
+
+def test_many_edits_are_told_apart_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    starts, other = rng.integers(0, 200, 50), rng.integers(0, 200, 30)
+    ranges = patch._Ranges()
+    ranges.add(other, other + rng.integers(1, 30, 30))
+    ends = starts + rng.integers(1, 30, 50)
+    many = ranges.across(starts, ends)
+    monkeypatch.setattr(patch, "_FEW_EDITS", 100)
+    assert many.tolist() == ranges.across(starts, ends).tolist() and len(set(many.tolist())) > 3
 
 
 def test_real_models_change_by_the_edit_alone(model_path: Path) -> None:

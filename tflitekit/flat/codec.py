@@ -117,13 +117,19 @@ def encode(model: Model, *, rebuild_always: bool = False, drop_unknown: bool = F
     # Not at the top: what only looks at a model starts 5 ms sooner.
     from ..diff import diff
     from . import patch
+    from .revised import revisions
     from .writer import rebuild
 
     changes = None
     if model.source is not None and not rebuild_always:
         data = model.source.data
-        fresh, verifier = decode(data, model.source.take_verified())
-        changes = diff(fresh, model)
+        verifier = model.source.take_verified()
+        changes = revisions(verifier, model) if verifier is not None else None
+        if verifier is None or changes is None:
+            fresh, verifier = decode(data, verifier)
+            changes = diff(fresh, model)
+        elif model.source.verified is None:
+            model.source.verified = verifier
         if not changes:
             return Output("source", [data], changes, 0)
         edits = patch.edits_for(model, changes, verifier)
@@ -174,7 +180,7 @@ def write(
     output = encode(model, rebuild_always=rebuild, drop_unknown=drop_unknown)
     if in_place and source.mapped and not output.changed and output.writer != "rebuild":
         return replace(output, in_place=True)
-    if in_place and output.edits and not backup and inplace.worthwhile(model, output.changes or [], output.edits):
+    if in_place and output.edits and not backup and inplace.worthwhile(model, output.edits):
         inplace.edit(source, output.edits)
         return replace(output, in_place=True)
     kept = files.backup_path(location) if backup is True else _location(backup, OutputError) if backup else None

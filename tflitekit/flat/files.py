@@ -74,6 +74,12 @@ class Source:
             return None
         return run
 
+    def forget_values(self) -> None:
+        """Before bytes are edited that verification does not read: the kept run stays what it is, but for the values that were decoded after it."""
+        run: Verifier | None = vars(self).get("verified")
+        for batch in run.batches if run is not None else ():
+            batch.columns = {}
+
     def writer_for(self, model: Model) -> str:
         """How a model with this source would be written: `source`, `patch` or `rebuild`. Passes ask this, which may not import the codec."""
         from .codec import encode

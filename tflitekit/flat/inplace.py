@@ -9,7 +9,6 @@ surroundings than those recorded, show that the record belongs to another file: 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import stat
 import struct
@@ -24,10 +23,8 @@ import numpy as np
 from ..errors import InputError, OutputError
 from ..graph import Deferred, Model
 from .files import OPENING, Source, Stamp, close_quietly, fsync_folder, real_path, remove, short_name, stamp_of, sync_folder
-from .verifier import Verifier
 
 if TYPE_CHECKING:
-    from ..diff import Change
     from .patch import Edit
 
 try:
@@ -97,18 +94,12 @@ def _exists(record: Path) -> bool:
     return True
 
 
-# Fields that say where data lie outside the flatbuffer, which `Source.container` has from reading.
-_PLACES = {"offset", "size", "large_custom_options_offset", "large_custom_options_size"}
-
-
-def worthwhile(model: Model, changes: list[Change], edits: list[Edit]) -> bool:
+def worthwhile(model: Model, edits: list[Edit]) -> bool:
     """Whether a model can be edited in place, and writes less than a new file so: the record has the old and the new bytes.
 
     Data that are computed when they are read may be computed from the bytes that an edit would replace.
     """
     if not model.source.mapped or any(isinstance(buffer.data, Deferred) for buffer in model.buffers):
-        return False
-    if any(change.path.rpartition(".")[2] in _PLACES for change in changes):
         return False
     total = sum(len(new) for _, new in edits)
     return total <= _SMALL_EDIT or 3 * total < model.source.size
@@ -117,7 +108,8 @@ def worthwhile(model: Model, changes: list[Change], edits: list[Edit]) -> bool:
 def edit(source: Source, edits: list[Edit]) -> None:
     """Make edits of the same size in the file that a source maps, durably: all of them, or none and an OutputError.
 
-    The result is verified before the file is touched. `source` then shows the new bytes; so does every other mapping of the file.
+    The edits are those of `patch.edits_for`, whose result is as valid as the source was when it was verified; that the file still is this source is
+    made sure of under the lock. `source` then shows the new bytes; so does every other mapping of the file.
     """
     path, target = source.path, source.real
     if path is None or target is None:
@@ -132,7 +124,7 @@ def edit(source: Source, edits: list[Edit]) -> None:
             source.check_unchanged()
             if stamp_of(os.fstat(descriptor)) != source.stamp:
                 raise OutputError(f"{path} changed while it was in use; nothing was written. Read it again")
-            _check_result(target, edits)
+            source.forget_values()
             spans = [Span(start, bytes(source.data[start : start + len(new)]), new) for start, new in edits]
             _edit_locked(descriptor, source, record, spans)
             _finish(path, record)
@@ -140,18 +132,6 @@ def edit(source: Source, edits: list[Edit]) -> None:
         raise OutputError(f"{path}: {error.strerror or error}; nothing was written") from None
     finally:
         close_quietly(descriptor)
-
-
-def _check_result(target: Path, edits: list[Edit]) -> None:
-    """Verify a private copy of the file with the edits made; only the pages that they touch are really copied."""
-    descriptor = os.open(target, os.O_RDONLY | OPENING)  # of its own, since the mapping keeps it open, and with it any lock
-    try:
-        private = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
-    finally:
-        os.close(descriptor)
-    for start, new in edits:
-        private[start : start + len(new)] = new
-    Verifier(private.toreadonly()).run()
 
 
 def _edit_locked(descriptor: int, source: Source, record: Path, spans: list[Span]) -> None:

@@ -30,7 +30,7 @@ def decode(data: memoryview, verified: Verifier | None = None) -> tuple[Model, V
     """
     verifier = verified or Verifier(data)
     with collector_paused():
-        model = _Reader(verifier).read()
+        model = Reader(verifier).read()
     return model, verifier
 
 
@@ -47,7 +47,7 @@ def alignments(verifier: Verifier) -> Ints:
 
 def decode_nested(data: memoryview, root: str, identifier: bytes) -> Table:
     """Verify a flatbuffer of another format, one without indices into the model, and decode it. `root` is one of `verifier.ROOTS`."""
-    return _Reader(Verifier(data, root, identifier)).read_tables()
+    return Reader(Verifier(data, root, identifier)).read_tables()
 
 
 def _store(objects: list[Any], setter: Callable[[Any, Any], None], values: Iterable[Any]) -> None:
@@ -113,7 +113,9 @@ def _filler(cls: type[Table], attributes: tuple[str, ...]) -> Callable[..., None
     return made
 
 
-class _Reader:
+class Reader:
+    """Decodes the batches of a verifier's run, which has to be released afterwards."""
+
     def __init__(self, verifier: Verifier) -> None:
         self.batches = verifier.batches or verifier.run()
         for batch in self.batches:
@@ -126,12 +128,13 @@ class _Reader:
         self.pools: dict[str, list[Any]] = {}
 
     def read(self) -> Model:
+        """The model."""
         self._make_objects()
         self._make_pools()
         self._fill()
         model: Model = self.batches[0].objects[0]
         self._finish(model)
-        self._release()
+        self.release()
         return model
 
     def read_tables(self) -> Table:
@@ -139,10 +142,10 @@ class _Reader:
         self._make_objects()
         self._fill()
         root: Table = self.batches[0].objects[0]
-        self._release()
+        self.release()
         return root
 
-    def _release(self) -> None:
+    def release(self) -> None:
         """Let go of the objects: batches refer to each other in circles, and would keep a model and its mapped file until a full collection."""
         for batch in self.batches:
             batch.objects, batch.parent = [], None
@@ -190,12 +193,16 @@ class _Reader:
         ):  # fmt: skip
             batch = root.children.get(slots[name])
             self.pools[kind] = [*(batch.objects if batch else ()), None]
-        subgraphs = root.children.get(slots["subgraphs"])
-        slot = plan("SubGraph").fields[0].slot
-        tensors = subgraphs.children.get(slot) if subgraphs else None
+        tensors = self.count_tensors()
         self.pools["Tensor"] = [*(tensors.objects if tensors else ()), None]
+
+    def count_tensors(self) -> Batch | None:
+        """Note how many tensors each subgraph has; returns the batch of all."""
+        subgraphs = next((b for b in self.batches if b.name == "SubGraph"), None)
+        slot = plan("SubGraph").fields[0].slot
         self.tensor_counts = subgraphs.vectors[slot][1] if subgraphs else np.zeros(0, np.int64)
         self.tensor_bases = np.cumsum(self.tensor_counts) - self.tensor_counts
+        return subgraphs.children.get(slot) if subgraphs else None
 
     def _scope(self, batch: Batch) -> Ints:
         """The subgraph that the tensor indices of each row are relative to; -1 where there is none."""

@@ -54,7 +54,7 @@ def _store(objects: list[Any], setter: Callable[[Any, Any], None], values: Itera
     deque(map(setter, objects, values), maxlen=0)
 
 
-class _Slot(NamedTuple):
+class Slot(NamedTuple):
     """How the values of a field are decoded and stored: the bits that say that a table has it, what fills the attribute where no table does (None:
     that has to be made each time), and whether its values can be kept for the next reader, since nobody can change them."""
 
@@ -66,7 +66,7 @@ class _Slot(NamedTuple):
 
 
 @cache
-def _slots(cls: type[Table]) -> tuple[_Slot, ...]:
+def slots_of(cls: type[Table]) -> tuple[Slot, ...]:
     """The slots of a class, in the order of its fields."""
     slots = []
     for field in plan(table_name(cls)).fields:
@@ -75,7 +75,7 @@ def _slots(cls: type[Table]) -> tuple[_Slot, ...]:
         absent = None if lists or field.refers_to else repeat(_read_only(absent_value(cls, field)))
         lasting = not field.refers_to and field.kind in ("scalar", "string", "strings", "vector") and not array
         bits = 3 << field.slot - 1 if field.kind == "union" else 1 << field.slot
-        slots.append(_Slot(field, getattr(cls, field.attribute).__set__, bits, absent, lasting))
+        slots.append(Slot(field, getattr(cls, field.attribute).__set__, bits, absent, lasting))
     return tuple(slots)
 
 
@@ -163,7 +163,7 @@ class Reader:
             values = repeat(masks[0]) if len(masks) == 1 else map(masks.__getitem__, batch.inv.tolist())
             cls = class_of(batch.name)
             beside = {"_present": values, **self._beside_the_schema(batch)}
-            slots = _slots(cls)
+            slots = slots_of(cls)
             columns = [self._column(batch, cls, slot) for slot in slots]
             if _in_bulk(batch, cls):
                 attributes = *beside, *(slot.field.attribute for slot in slots)
@@ -276,7 +276,7 @@ class Reader:
 
     # ---- columns ----
 
-    def _column(self, batch: Batch, cls: type[Table], slot: _Slot) -> Iterable[Any]:
+    def _column(self, batch: Batch, cls: type[Table], slot: Slot) -> Iterable[Any]:
         """The values of one field for all tables of a batch, kept for the next reader of these batches where that may be."""
         if not batch.stored & slot.bits:
             return self._absent(batch, slot.field) if slot.absent is None else slot.absent
@@ -288,7 +288,7 @@ class Reader:
             batch.columns[number] = column if isinstance(column, repeat) else list(column)
         return batch.columns[number]
 
-    def _stored(self, batch: Batch, cls: type[Table], slot: _Slot) -> Iterable[Any]:
+    def _stored(self, batch: Batch, cls: type[Table], slot: Slot) -> Iterable[Any]:
         """The values of a field that some table has."""
         field = slot.field
         if field.kind == "scalar":

@@ -16,8 +16,8 @@ from .._base import ARRAYS, Field, Table, class_of
 from .._walk import SUBGRAPH_SHIFT, Positions, collector_paused, joined_bytes
 from ..diff import Change, Place, Values, below, inside, top
 from ..graph import Model
-from .reader import Reader
-from .verifier import Batch, Verifier, plan
+from .reader import Reader, Slot, slots_of
+from .verifier import Batch, Verifier
 
 
 def revisions(run: Verifier, model: Model) -> list[Change] | None:
@@ -58,23 +58,24 @@ class _Compared(Reader):
             return False
         if [x._present for x in objects] != list(map(batch.masks.__getitem__, batch.inv.tolist())):
             return False
-        return all(self._field(batch, cls, field, list(map(attrgetter(field.attribute), objects)), place) for field in plan(batch.name).fields)
+        return all(self._field(batch, cls, slot, list(map(attrgetter(slot.field.attribute), objects)), place) for slot in slots_of(cls))
 
     def _where_fields_say(self, batch: Batch, cls: type[Table], objects: list[Any]) -> bool:
         """Whether all data lie in the vectors of their tables, none at an offset of the file. The ids of external buffers are not followed either."""
         if batch.name not in ("Buffer", "Operator"):
             return batch.name != "ExternalBuffer"
         name, beside = ("offset", "out_of_line") if batch.name == "Buffer" else ("large_custom_options_offset", "large_custom_options")
-        stored = self._stored(batch, cls, next(f for f in plan(batch.name).fields if f.name == name))
-        return max(stored) <= 1 and {getattr(x, beside) for x in objects} <= {None, False}
+        offsets = self._read(batch, cls, next(slot for slot in slots_of(cls) if slot.field.name == name))
+        return max(offsets) <= 1 and {getattr(x, beside) for x in objects} <= {None, False}
 
-    def _stored(self, batch: Batch, cls: type[Table], field: Field) -> list[Any]:
+    def _read(self, batch: Batch, cls: type[Table], slot: Slot) -> list[Any]:
         """The values of a field as they were read."""
-        column = self._kept_column(batch, cls, field)
+        column = self._column(batch, cls, slot)
         return [next(column)] * batch.count if isinstance(column, repeat) else list(column)
 
-    def _field(self, batch: Batch, cls: type[Table], field: Field, now: list[Any], place: Place) -> bool:
+    def _field(self, batch: Batch, cls: type[Table], slot: Slot, now: list[Any], place: Place) -> bool:
         """Whether one field of all tables agrees but for values."""
+        field = slot.field
         if field.refers_to:
             return self._references(batch, field, now)
         if field.kind == "tables":
@@ -96,7 +97,7 @@ class _Compared(Reader):
             start, count = batch.vectors[field.slot]
             if list(map(len, now)) == count.tolist() and joined_bytes(now) == self._elements(field, start, count).tobytes():
                 return True
-        self.values.plain(cls, field, self._stored(batch, cls, field), now, place)
+        self.values.plain(cls, field, self._read(batch, cls, slot), now, place)
         return True
 
     def _members(self, children: list[tuple[Any, Batch]], field: Field, now: list[Any], place: Place) -> bool:

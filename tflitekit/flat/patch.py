@@ -215,7 +215,7 @@ def _visits(run: Verifier) -> tuple[_Ranges, _Ranges]:
         ends = np.where(stored, stored + sizes, 4).max(axis=1, initial=4)
         held.add(batch.pos, batch.pos + (int(ends[0]) if batch.uniform else ends[batch.inv]))
         for field in plan(batch.name).offsets:
-            if field.slot in batch.vectors:
+            if batch.stored >> field.slot & 1 and field.slot in batch.vectors:
                 vectors.append((*batch.vectors[field.slot], 4 if field.kind in OF_OFFSETS else SIZES[field.type], field.kind == "string"))
             if field.slot in batch.strings:
                 vectors.append((*batch.strings[field.slot], 1, 1))

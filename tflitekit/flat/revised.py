@@ -7,7 +7,7 @@ The columns of values that reading stored in the graph are still there; where no
 from __future__ import annotations
 
 from itertools import accumulate, chain, repeat
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,18 @@ class _Compared(Reader):
             return False
         if [x._present for x in objects] != list(map(batch.masks.__getitem__, batch.inv.tolist())):
             return False
-        return all(self._field(batch, cls, slot, list(map(attrgetter(slot.field.attribute), objects)), place) for slot in slots_of(cls))
+        for slot in slots_of(cls):
+            now = map(attrgetter(slot.field.attribute), objects)
+            absent = not batch.stored & slot.bits
+            if absent and slot.absent is None and slot.field.kind != "scalar":
+                if any(now):  # lists
+                    return False
+            elif slot.lasting or (absent and slot.absent is not None):
+                if not all(map(is_, now, self._column(batch, cls, slot))) and not self._field(batch, cls, slot, objects, place):
+                    return False
+            elif not self._field(batch, cls, slot, objects, place):
+                return False
+        return True
 
     def _where_fields_say(self, batch: Batch, cls: type[Table], objects: list[Any]) -> bool:
         """Whether all data lie in the vectors of their tables, none at an offset of the file. The ids of external buffers are not followed either."""
@@ -73,9 +84,10 @@ class _Compared(Reader):
         column = self._column(batch, cls, slot)
         return [next(column)] * batch.count if isinstance(column, repeat) else list(column)
 
-    def _field(self, batch: Batch, cls: type[Table], slot: Slot, now: list[Any], place: Place) -> bool:
+    def _field(self, batch: Batch, cls: type[Table], slot: Slot, objects: list[Any], place: Place) -> bool:
         """Whether one field of all tables agrees but for values."""
         field = slot.field
+        now = list(map(attrgetter(field.attribute), objects))
         if field.refers_to:
             return self._references(batch, field, now)
         if field.kind == "tables":
@@ -121,5 +133,5 @@ class _Compared(Reader):
         else:
             indices = self._numbers(batch, field).astype(np.int64)
         # Where the scope is no subgraph, the reference to that has already disagreed, being to nothing in the model.
-        keys = indices if scope is None else np.where(indices == -1, -1, indices + (scope << SUBGRAPH_SHIFT))
+        keys = indices if scope is None or not scope.any() else np.where(indices == -1, -1, indices + (scope << SUBGRAPH_SHIFT))
         return self.positions.column(field, now) == list(keys.tolist())

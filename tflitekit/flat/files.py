@@ -44,7 +44,7 @@ class Source:
     """What a model was read from: the bytes, for a file its path and the state it had, and how the data of each buffer is aligned (1 to 16).
 
     `mapped` says that `data` still shows the file of that path; it does not after the model was written over it. `verified` is the verifier's run
-    over `data`, kept for decoding a small graph once more.
+    over `data`, kept of small graphs: for finding what was assigned, or for decoding once more.
     """
 
     data: memoryview
@@ -66,7 +66,7 @@ class Source:
         return len(self.data)
 
     def take_verified(self) -> Verifier | None:
-        """The kept run, if the file is unchanged, for one caller only: decoding writes to its batches. After that, the bytes are verified anew."""
+        """The kept run, if the file is unchanged, for one caller at a time: decoding writes to its batches. Who does not decode puts it back."""
         run: Verifier | None = vars(self).pop("verified", None)
         try:
             self.check_unchanged()

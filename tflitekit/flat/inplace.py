@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,6 +75,7 @@ def _sha256(data: bytes = b"") -> Any:
     return hashlib.sha256(data)
 
 
+@lru_cache(16)
 def record_path(target: Path) -> Path:
     """Where the undo record of a file is; `target` is the file itself, not a symbolic link to it."""
     name = short_name(target)

@@ -242,3 +242,32 @@ def test_every_command_on_every_real_model(
             else:
                 assert max(map(len, out.splitlines())) <= 80
     assert (tmp_path / "same.tflite").read_bytes() == model_path.read_bytes()
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_help_is_no_wider_than_the_terminal(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in COMMANDS:
+        assert main([command.name, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert command.name != "requantize-weights" or "blockwise-128,blockwise-256}" in "".join(map(str.strip, lines))
+
+
+def test_mistakes_are_told_with_the_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, cut, array = tmp_path / "small.tflite", tmp_path / "cut.tflite", tmp_path / "bad.npy"
+    tk.write(small(), model)
+    cut.write_bytes(model.read_bytes()[:400])
+    array.write_bytes(b"no array")
+    for arguments, said in (
+        (["tensors", model, "--histograms"], "Did you mean --histogram? See: tflitekit tensors --help"),
+        (["summary", cut], "It may be incomplete: copy or download it again"),
+        (["copy", model, "-o", model], "exists; replace it with --force"),
+        (["tensors", model, "--subgraph", "9"], "counted from 0"),
+        (["tensors", model, "--export", "x.csv"], "--export x.csv: expected a file name ending in .json or .npz"),
+        (["requantize-weights", model, "--to", "int8", "--try", "int8"], "--try CHOICES only compares; --to TYPE rewrites"),
+        (["explain", "Z1"], "`tflitekit explain` lists them all"),
+        (["compare", model, model, "--data", array], "is no .npy file: numpy.save writes them"),
+    ):
+        code, out, err = call(capsys, *arguments)
+        assert (code in (2, 3), out, err.count("\n")) == (True, "", 1) and said in err

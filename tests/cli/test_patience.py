@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -82,3 +83,15 @@ def test_writing_is_told_in_mebibytes(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     tk.write(builder.build(), tmp_path / "m.tflite", progress=lambda *how: told.append(how))
     assert told[-1] == (4, 4, "MiB written") and [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+
+
+def test_a_long_name_does_not_take_the_bar_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(common, "SOON", 0)
+    monkeypatch.setenv("COLUMNS", "60")
+    with common.progress("requantize") as tell:
+        assert tell is not None
+        tell(3, 12, "expand/Relu6;" * 20)
+        time.sleep(0.2)
+    shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue()).split()
+    assert "3/12" in shown and "0:00:00" in shown and shown[-1].startswith("expand/Relu6") and len(" ".join(shown[-4:])) <= 60

@@ -42,3 +42,11 @@ def test_columns_line_up_in_viewers_that_drop_blanks_at_the_start_of_a_text(mode
     assert "http" not in model.with_name("r.svg").read_text().replace("http://www.w3.org/2000/svg", "")  # nothing is loaded
     kinds = {t.get("x") for t in texts if t.text in ("per-tensor", "per-channel", "kind")}
     assert len(kinds) == 1
+
+
+def test_a_page_has_a_title_a_charset_and_a_background(model: Path) -> None:
+    odd = model.rename(model.with_name("a{b}<i>&.tflite"))
+    main(["summary", str(odd), "--html", str(model.with_name("r.html"))])
+    page = model.with_name("r.html").read_text()
+    assert "<title>a{b}&lt;i&gt;&amp;.tflite</title>" in page and '<meta charset="UTF-8">' in page
+    assert "background-color: #ffffff" in page and "overflow-x: auto" in page and "<i>" not in page

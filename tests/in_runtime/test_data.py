@@ -153,7 +153,8 @@ def test_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none.npy", None, "no such file"), ("bad.npy", b"nothing", "cannot be read as .npy"), ("bad.npz", b"PK\3\4junk", "cannot be read as .npz"),
+        ("none.npy", None, "no such file"), ("bad.npy", b"nothing", "is no .npy file"), ("worse.npy", b"\x93NUMPY\1", "cannot be read as .npy"),
+        ("bad.npz", b"PK\3\4junk", "cannot be read as .npz"),
         ("notes.txt", b"text", "expected .npz, .npy or an image"), ("empty", "folder", "in this folder"),
     ],
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_names_for_tables_are_refused_before_anything_is_run(
     monkeypatch.setattr("tflitekit.runtime.observe", None)
     tk.write(chain(), tmp_path / "m.tflite")
     (tmp_path / "t.json").write_text("mine")
-    for name, code, message in (("t.json", 3, "File exists"), ("t.csv", 2, "expected a file name ending in .json or .npz")):
+    for name, code, message in (("t.json", 3, "exists; name another file"), ("t.csv", 2, "expected a file name ending in .json or .npz")):
         assert main(["observe", str(tmp_path / "m.tflite"), "--random", "1", "--export", str(tmp_path / name)]) == code
         assert message in capsys.readouterr().err
     assert (tmp_path / "t.json").read_text() == "mine"

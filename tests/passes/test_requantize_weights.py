@@ -44,7 +44,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for options, message in (({}, "--to is missing"), ({"to": "int16"}, "to: expected"), ({"to": "int8", "granularity": "x"}, "granularity")):
         with pytest.raises(EditError, match=message):
             RequantizeWeights(**options)
-    with pytest.raises(EditError, match="writes nothing"):
+    with pytest.raises(EditError, match="--try CHOICES only compares"):
         parse_spec("requantize-weights{to=int8,try=int4}")
     with pytest.raises(EditError, match="no tensor is named"):
         tk.run(dense(), RequantizeWeights(to="int8", tensor=("missing",)))
@@ -386,3 +386,15 @@ def test_large_results_are_computed_when_they_are_written(monkeypatch: pytest.Mo
         tk.write(later.model, tmp_path / "out.tflite", overwrite=True)
         assert (tmp_path / "out.tflite").read_bytes() == (tmp_path / "pieces.tflite").read_bytes() == tk.serialize(at_once.model)
         assert tk.diff(tk.read(tmp_path / "out.tflite"), at_once.model) == []
+
+
+def test_what_is_asked_for_and_not_there_is_said(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[weights]]\ntensor = "nope"\noperator = "CONV_2D"\nto = "int4"\n[[weights]]\ntensor = "w*"\nto = "int8"\n')
+    unmatched = "entry 1 of the recipe matches no weights: tensor 'nope' and operator 'CONV_2D'"
+    for options, said in (
+        (RequantizeWeights(to="int8", recipe=read_recipe(str(recipe))), unmatched),
+        (RequantizeWeights(to="int8", operator=("conv_2d",)), "no weights are read by CONV_2D, but by FULLY_CONNECTED"),
+    ):
+        texts = [note.text for note in tk.run(dense(), options).notes]
+        assert said in texts and not [text for text in texts if text.startswith("entry 2")]

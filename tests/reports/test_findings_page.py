@@ -40,5 +40,5 @@ def test_explain() -> None:
     assert all(f"{code}  {about.title}\n" in every for code, about in CODES.items())
     with pytest.raises(EditError, match="Near it: Q501"):
         explain_facts(["Q599"])
-    with pytest.raises(EditError, match="Codes: Q"):
+    with pytest.raises(EditError, match="`tflitekit explain` lists them all"):
         explain_facts(["bias"])

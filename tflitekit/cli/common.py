@@ -119,29 +119,38 @@ def write_text(name: str, text: str, start: str, option: str) -> None:
 def check_export(name: str) -> None:
     """EditError or OutputError, before long work is done, for a name that `export_table` would refuse."""
     import os
-    from pathlib import Path
 
     from ..errors import OutputError
-    from ..passes.parameters import encode_table
 
-    encode_table([], Path(name).suffix)
+    _encoded([], name)
     if os.path.lexists(name):
-        raise OutputError(f"{name}: File exists")
+        raise OutputError(f"{name} exists; name another file after --export")
 
 
 def export_table(rows: list[dict[str, Any]], name: str) -> None:
     """Write a table of parameters, for `set-quantization --from`, to a file that is not there yet."""
-    from pathlib import Path
-
     from ..errors import OutputError
-    from ..passes.parameters import encode_table
 
-    data = encode_table(rows, Path(name).suffix)
+    data = _encoded(rows, name)
     try:
         with open(name, "xb") as file:
             file.write(data)
+    except FileExistsError:
+        raise OutputError(f"{name} exists; name another file after --export") from None
     except OSError as error:
         raise OutputError(f"{name}: {error.strerror or error}") from None
+
+
+def _encoded(rows: list[dict[str, Any]], name: str) -> bytes:
+    from pathlib import Path
+
+    from ..errors import EditError
+    from ..passes.parameters import encode_table
+
+    try:
+        return encode_table(rows, Path(name).suffix)
+    except EditError as error:
+        raise EditError(f"--export {name}: {error}") from None
 
 
 @contextmanager
@@ -172,13 +181,15 @@ def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | No
 
 
 def progress_bar() -> Progress:
-    """A bar on stderr, with how many of how many, the time, and the `name` of what is at hand; nothing remains of it."""
+    """A bar on stderr, with how many of how many, the time, and of the `name` of what is at hand what fits; nothing remains of it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     from ..reports.render import console
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False))
-    return Progress(*columns, console=console(sys.stderr), transient=True)
+    rest = Column(ratio=1, no_wrap=True, overflow="crop")  # the bar keeps its width, however long the name is
+    columns = (BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False, table_column=rest))
+    return Progress(*columns, console=console(sys.stderr), transient=True, expand=True)
 
 
 def blocks() -> str:

@@ -11,7 +11,7 @@ FILES = frozenset({"model", "a", "b", "FILE", "OUT", "FILES", "MODEL"})
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("shell", choices=SHELLS, help="the shell to make a script for")
+    parser.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS), help="the shell to make a script for")
     parser.epilog = (
         "bash: tflitekit completion bash > ~/.local/share/bash-completion/completions/tflitekit. "
         "zsh: tflitekit completion zsh > a file _tflitekit in a folder of $fpath. "

@@ -123,7 +123,17 @@ class Formatter(argparse.HelpFormatter):
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
         arguments = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {arguments}"
+        return self._fold(f"{', '.join(action.option_strings)} {arguments}")
+
+    def _fold(self, invocation: str) -> str:
+        """An option with its choices, on several lines if it is wider than the text."""
+        import textwrap
+
+        width, indent = self._width - self._current_indent, invocation.find("{") + 1
+        if len(invocation) <= width:
+            return invocation
+        lines = textwrap.wrap(invocation.replace(",", ", "), width, subsequent_indent=" " * indent, break_on_hyphens=False)
+        return f"\n{' ' * self._current_indent}".join(lines).replace(", ", ",")
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         import textwrap
@@ -293,7 +303,7 @@ def _dispatch(arguments: list[str]) -> int:
     parser = build_parser(wanted)
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
-        print_error(f"unrecognized arguments: {' '.join(unknown)}. See: {' '.join(filter(None, (parser.prog, parsed.command)))} --help")
+        print_error(_about_unknown(unknown, parser, parsed.command))
         return 2
     if parsed.command is None:
         parser.print_help(sys.stderr)
@@ -301,6 +311,17 @@ def _dispatch(arguments: list[str]) -> int:
     with Patience(parsed.command):
         code: int = module_of(parsed.command).run(parsed)
     return code
+
+
+def _about_unknown(unknown: list[str], parser: MainParser, command: str | None) -> str:
+    """What is wrong with arguments that a command does not have, with the option that was probably meant."""
+    from difflib import get_close_matches
+
+    asked = parser._commands.choices[command] if command else parser
+    given = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+    near = get_close_matches(given, [option for action in asked._actions for option in action.option_strings], 1, 0.75) if given else []
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"unrecognized arguments: {' '.join(unknown)}. {hint}See: {asked.prog} --help"
 
 
 def _check_command(wanted: str | None) -> None:
@@ -319,10 +340,11 @@ def _check_command(wanted: str | None) -> None:
 
 def report_error(error: Exception) -> int:
     """Print an error in one line and return its exit code."""
-    from ..errors import TFLiteKitError
+    from ..errors import CorruptError, TFLiteKitError
 
     if isinstance(error, TFLiteKitError):
-        print_error(str(error))
+        hint = ". It may be incomplete: copy or download it again" if isinstance(error, CorruptError) else ""
+        print_error(str(error).replace("overwrite=True (--force)", "--force") + hint)
         return error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

@@ -50,9 +50,9 @@ class RequantizeWeights(Pass):
 
     def __post_init__(self) -> None:
         if not self.to and not self.try_ and not any(rule.changes.get("to") for rule in self.recipe or ()):
-            raise EditError("requantize-weights: --to is missing (or --try, or a recipe that says it)")
+            raise EditError("requantize-weights: --to is missing: float32, float16, int8, int4 or int2 (or --try, or a recipe that says it)")
         if self.to and self.try_:
-            raise EditError("requantize-weights: give --to, or --try, which writes nothing")
+            raise EditError("requantize-weights: --to and --try were both given. --try CHOICES only compares; --to TYPE rewrites")
         _ = self.choice
         if isinstance(self.try_, str):
             object.__setattr__(self, "try_", parse_choices(self.try_))

@@ -24,7 +24,7 @@ def _known(code: str) -> str:
     if code.upper() in CODES:
         return code.upper()
     near = [known for known in CODES if known[:2] == code.upper()[:2]]
-    hint = f"Near it: {', '.join(near)}" if near else f"Codes: {', '.join(CODES)}"
+    hint = f"Near it: {', '.join(near)}" if near else "`tflitekit explain` lists them all"
     raise EditError(f"no finding has the code {code!r}. {hint}")
 
 

@@ -26,7 +26,7 @@ def operators_facts(model: Model, name: str | None = None, subgraph: int | None 
     name: a shell pattern if it holds `*?[`, else a part of the operator's name, in any case. EditError for a subgraph that the model does not have.
     """
     if subgraph is not None and not 0 <= subgraph < len(model.subgraphs):
-        raise EditError(f"no subgraph {subgraph}: the model has {len(model.subgraphs)}")
+        raise EditError(f"no subgraph {subgraph}: the model has {len(model.subgraphs)}, counted from 0")
     places = Places(model)
     found = [
         operator_facts(operator, places, number, index)

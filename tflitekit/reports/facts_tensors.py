@@ -71,7 +71,7 @@ def tensors_facts(model: Model, only: TensorFilter = TensorFilter(), sort: str =
     sort: index, name, size (most stored bytes first) or type. EditError for a subgraph that the model does not have.
     """
     if only.subgraph is not None and not 0 <= only.subgraph < len(model.subgraphs):
-        raise EditError(f"no subgraph {only.subgraph}: the model has {len(model.subgraphs)}")
+        raise EditError(f"no subgraph {only.subgraph}: the model has {len(model.subgraphs)}, counted from 0")
     places = Places(model)
     holds = _histograms() if histogram else lambda _: {}
     found = [

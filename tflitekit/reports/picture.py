@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 
+from .escape import escape
 from .layout import lay_out
 from .render import print_styled, themed
 from .report import Report
@@ -29,6 +31,24 @@ _FRAME = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="htt
 </g>
 </svg>
 """
+# The page: white, as its colours are made for; what is wider than the window is scrolled to.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<meta name="viewport" content="width=device-width">
+<title>TITLE</title>
+<style>
+{stylesheet}
+body {{ color: {foreground}; background-color: {background}; margin: 1em; }}
+pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.25; margin: 0; overflow-x: auto; }}
+</style>
+</head>
+<body>
+<pre>{code}</pre>
+</body>
+</html>
+"""
 # Line ends as texts of their own, and the clipping of lines, which are folded already.
 _SUPERFLUOUS = re.compile(r'<text [^>]*>\n</text>| clip-path="[^"]*"')
 
@@ -45,12 +65,11 @@ def picture(report: Report, kind: str, width: int | None) -> str:
     print_styled(lay_out(report, columns), console, gaps=True)
     if kind == "svg":
         return _SUPERFLUOUS.sub("", console.export_svg(title=_short(report.title), code_format=_FRAME))
-    return console.export_html(inline_styles=True)
+    title = html.escape(escape(report.title)).replace("{", "{{").replace("}", "}}")
+    return console.export_html(inline_styles=True, code_format=_PAGE.replace("TITLE", title))
 
 
 def _short(title: str) -> str:
     """The title up to its first colon, no longer than fits the title bar."""
-    from .escape import escape
-
     head = escape(title.partition(": ")[0])
     return head if len(head) <= TITLE else f"{head[: TITLE - 3]}..."

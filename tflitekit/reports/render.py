@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from .layout import Line, lay_out
 from .report import Report
-from .theme import STYLES
+from .theme import BAR, STYLES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,7 @@ def themed() -> Theme:
     from rich.theme import Theme
 
     own = Style(meta={"console": next(_consoles)})
-    return Theme({f"tk.{name}": Style.parse(style) + own for name, style in STYLES.items()} | {GAP: Style.null()})
+    return Theme({f"tk.{name}": Style.parse(style) + own for name, style in STYLES.items()} | {GAP: Style.null()} | BAR)
 
 
 def print_styled(lines: Iterable[Line], console: Console, gaps: bool = False) -> None:

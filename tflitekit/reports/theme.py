@@ -23,3 +23,12 @@ STYLES: dict[str, str] = {
     "warning": "color(166)",
     "info": "color(31)",
 }
+
+# The same for the parts of rich's progress bar, by its own names.
+BAR: dict[str, str] = {
+    "bar.complete": STYLES["quantized"],
+    "bar.finished": STYLES["quantized"],
+    "bar.back": "color(244)",
+    "progress.download": "none",
+    "progress.elapsed": "none",
+}

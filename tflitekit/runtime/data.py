@@ -309,10 +309,14 @@ def _load(path: Path, slots: Sequence[Slot]) -> Any:
         raise EditError(f"{path}: expected .npz, .npy or an image ({', '.join(sorted(IMAGES))})")
     try:
         with path.open("rb") as file:
+            if not file.peek(6).startswith((b"PK", b"\x93NUMPY")):  # numpy would take it for a pickle, and advise to load that
+                raise InputError(f"{path} is no {suffix} file: numpy.save{'z' if suffix == '.npz' else ''} writes them")
             loaded = np.load(file, allow_pickle=False)
             return loaded if suffix == ".npy" else {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise InputError(f"{path}: cannot be read as {suffix}: {error}") from None
 

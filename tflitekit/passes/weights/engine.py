@@ -56,7 +56,7 @@ class Job:
 
 def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
     """Encode the chosen weights again, or, with `try_`, only say what each choice would cost."""
-    picked = _picked(options, model)
+    picked = _picked(options, model, notes)
     if options.try_:
         for number, choice in enumerate(options.try_):
             tried = [job.cost for job in _jobs(options, model, picked, choice, notes, number)]
@@ -82,9 +82,13 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
     tell_total(costs, notes)
 
 
-def _picked(options: RequantizeWeights, model: Model) -> list[Constant]:
-    """The constants that the options are about; EditError for a name that none has."""
+def _picked(options: RequantizeWeights, model: Model, notes: Notes) -> list[Constant]:
+    """The constants that the options are about; EditError for a name that none has. What else is asked for and not there is noted."""
     found = constants(model)
+    for number, rule in enumerate(options.recipe or (), 1):
+        if not any(rule.matches(one.tensor.name_str, one.operators) for one in found):
+            asked = [f"{key} {', '.join(map(repr, asked))}" for key, asked in (("tensor", rule.tensors), ("operator", rule.operators)) if asked]
+            notes.remark(None, f"entry {number} of the recipe matches no weights: {' and '.join(asked)}")
     if options.tensor:
         named = set(chosen(model, options.tensor))
         found = [one for one in found if one.tensor in named]
@@ -92,6 +96,9 @@ def _picked(options: RequantizeWeights, model: Model) -> list[Constant]:
             raise EditError("requantize-weights: the tensors that are named are no weights of an operator")
     if options.operator:
         wanted = {name.upper() for name in options.operator}
+        readers = {name for one in found for name in one.operators}
+        if missing := wanted - readers:
+            notes.remark(None, f"no weights are read by {', '.join(sorted(missing))}, but by {', '.join(sorted(readers)) or 'no operator'}")
         found = [one for one in found if one.operators & wanted]
     return [one for one in found if int(np.prod(one.tensor.shape, dtype=np.int64)) >= options.min_elements]
 

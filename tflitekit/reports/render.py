@@ -77,7 +77,8 @@ def themed() -> Theme:
     from rich.theme import Theme
 
     own = Style(meta={"console": next(_consoles)})
-    return Theme({f"tk.{name}": Style.parse(style) + own for name, style in STYLES.items()} | {GAP: Style.null()} | BAR)
+    styles = {**{f"tk.{name}": style for name, style in STYLES.items()}, **BAR}
+    return Theme({name: Style.parse(style) + own for name, style in styles.items()} | {GAP: Style.null()})
 
 
 def print_styled(lines: Iterable[Line], console: Console, gaps: bool = False) -> None:

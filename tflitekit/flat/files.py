@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .verifier import Verifier
 
 _SLICE = 1 << 20
+_JOIN = 1 << 16  # pieces below this size are written together
 _RESERVED = 1 << 24  # bytes from which on room is reserved before they are written
 _BEHIND = 1 << 22  # bytes that are written before the disk is told to begin
 OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -360,7 +361,7 @@ def remove(path: Path) -> None:
 def _write_all(descriptor: int, pieces: Pieces, written: Callable[[int], None] = lambda _: None) -> int:
     """Write everything to an empty file; what is computed by several threads, and last. All tell `written` how much they wrote."""
     total, later, writing = 0, list[tuple[int, Deferred]](), _Writing(descriptor, written)
-    for piece in pieces:
+    for piece in _collected(pieces):
         if isinstance(piece, Deferred):
             later.append((total, piece))
         else:
@@ -375,6 +376,22 @@ def _write_all(descriptor: int, pieces: Pieces, written: Callable[[int], None] =
     share(sorted(later, key=lambda one: -len(one[1])), work, sum(len(piece) for _, piece in later))
     writing.begin()
     return total
+
+
+def _collected(pieces: Pieces) -> Pieces:
+    """The pieces, small ones joined: a call for each takes longer than to copy them."""
+    small = bytearray()
+    for piece in pieces:
+        collect = not isinstance(piece, Deferred) and len(piece) < _JOIN
+        if collect:
+            small += piece  # type: ignore[arg-type]
+        if small and (not collect or len(small) >= _SLICE):
+            yield small
+            small = bytearray()
+        if not collect:
+            yield piece
+    if small:
+        yield small
 
 
 class _Writing:

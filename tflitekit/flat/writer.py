@@ -18,7 +18,7 @@ from .verifier import ALIGNMENT, MAX_OFFSET
 
 Piece = bytes | bytearray | memoryview | Deferred
 
-_JOIN = 1 << 16  # pieces below this size are collected
+_JOIN = 1 << 12  # pieces below this size are collected: more would be copied twice where all is joined in the end
 _FLUSH = 1 << 20
 
 

@@ -129,12 +129,13 @@ def _vectors(
 
 def _emit_vectors(out: Out, starts: list[int], counts: list[int], size: int, flat: Any, child: Group | None) -> None:
     view, done = out.views[size], 0
-    for start, count in zip(starts, counts, strict=True):
+    for number, (start, count) in enumerate(zip(starts, counts, strict=True)):
         at = start + out.base
         _U32.pack_into(out.bytes.data, at, count)
         at += 4
         if child is not None:
             view[at // 4 : at // 4 + count] = child.positions[done : done + count] - np.arange(start + 4, start + 4 + 4 * count, 4)
         else:
-            view[at // size : at // size + count] = flat[done : done + count].view(VIEWS[size])
+            part = flat[number] if isinstance(flat, list) else flat[done : done + count]
+            view[at // size : at // size + count] = part.view(VIEWS[size])
         done += count

@@ -280,10 +280,12 @@ class Layout:
         return inherited
 
     def _flatten(self, group: Group, field: Field, values: list[Any], scope: Ints) -> Any:
-        """All elements of a vector field, concatenated, in the type they are stored in."""
+        """All elements of a vector field, concatenated, in the type they are stored in; where arrays are long, the arrays themselves."""
         if field.refers_to:
             return self.references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
         if (group.name, field.name) in ARRAYS:
+            if sum(map(len, values)) > LONG * len(values):
+                return values
             return np.frombuffer(joined_bytes(values), field.type)
         return _numbers(field, list(chain.from_iterable(values)))
 
@@ -517,8 +519,11 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     if not len(starts):
         return
     out.put(starts + out.base, count, 4)
-    if flat is not None and len(flat) > LONG * len(count):
-        return _emit_long(out, starts, count, flat)
+    if isinstance(flat, list):
+        size = flat[0].dtype.itemsize
+        for at, array in zip((starts + (out.base + 4)).tolist(), flat, strict=True):
+            out.views[size][at // size : at // size + len(array)] = array.view(VIEWS[size])
+        return
     if child is not None:
         at = ranges(starts + 4, count, 4)
         if len(at):
@@ -528,15 +533,6 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     at = ranges(starts + 4, count, size)
     if len(at):
         out.put(at + out.base, flat.view(VIEWS[size]), size)
-
-
-def _emit_long(out: Out, starts: Ints, count: Ints, flat: Any) -> None:
-    """Elements of long vectors, one vector after the other."""
-    size, done = flat.dtype.itemsize, 0
-    view, words = out.views[size], flat.view(VIEWS[size])
-    for start, length in zip((starts + (out.base + 4)).tolist(), count.tolist(), strict=True):
-        view[start // size : start // size + length] = words[done : done + length]
-        done += length
 
 
 def path_of(model: Model, wanted: Any) -> str:

@@ -363,8 +363,8 @@ class Reader:
     def _elements(self, field: Field, start: Ints, count: Ints) -> Any:
         """All elements of one vector field, concatenated. 8-byte elements need not be aligned to more than 4."""
         size = SIZES[field.type]
-        if size == 4 and int(np.add.reduce(count)) > LONG * len(count):
-            pairs = zip((start >> 2).tolist(), (start + 4 * count >> 2).tolist(), strict=True)
+        if size >= 4 and int(np.add.reduce(count)) > LONG * len(count):
+            pairs = zip((start >> 2).tolist(), (start + size * count >> 2).tolist(), strict=True)
             return np.concatenate([self.raw.u32[a:b] for a, b in pairs]).view(field.type)
         at = ranges(start, count, size)
         if size == 8:

@@ -41,7 +41,7 @@ SIZES = {name: scalar.size for name, scalar in SCALARS.items()}
 OF_OFFSETS = ("tables", "strings")  # kinds of vectors whose elements are offsets
 
 # Batches up to this many tables are checked and decoded one by one; measured: numpy pays from about twice this on.
-FEW = 12
+FEW = 24
 
 # Vectors of more elements than this, on average, are copied one by one.
 LONG = 64

@@ -160,7 +160,8 @@ def test_dynamic_dimensions_are_one_unless_a_shape_is_given() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (elementwise("ABS", (1, 4)), elementwise("ABS", (1, 5)), r"input 'a' has the shape \[1, 4\] in A and \[1, 5\] in B"),
+        (elementwise("ABS", (1, 4)), elementwise("ABS", (1, 5)), r"input 'a' has the shape \[1, 4\] in A and \[1, 5\] in B\. The same values"),
+        (elementwise("ABS", (-1, 4)), elementwise("ABS", (1, 5)), r"in B\. --shape a=\.\.\. sets that of a dynamic input"),
         (elementwise("ABS", (1, 4)), elementwise("ADD", (1, 4), inputs=2), "A has 1 inputs and B 2"),
         (dense(), elementwise("LOGICAL_NOT", (1, 8), "BOOL"), "no common value"),
     ],
@@ -172,7 +173,7 @@ def test_models_that_do_not_go_together(a: Model, b: Model, message: str) -> Non
 
 def test_strings_are_refused(models: Path) -> None:
     path = models / "litert_string.tflite"
-    with pytest.raises(RuntimeCheckError, match="input 'string_input' of the model is STRING; only numbers and booleans can be compared"):
+    with pytest.raises(RuntimeCheckError, match="input 'string_input' of the model is STRING; only numbers and booleans can be fed"):
         tk.runtime.compare(path, path)
 
 

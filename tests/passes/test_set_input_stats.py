@@ -90,7 +90,7 @@ def test_the_command_prints_what_it_did(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_options_that_do_not_go_together_are_refused() -> None:
     for options, message in (
-        ({"mean": 1.0, "std": 1.0}, "--mode is missing: `reinterpret`"), ({"mode": "reinterpret"}, "give one pair of --mean and --std or"),
+        ({"mean": 1.0, "std": 1.0}, "--mode is missing: `reinterpret`"), ({"mode": "reinterpret"}, "give one pair: --mean and --std, or --min"),
         ({"mode": "reinterpret", "mean": 1.0}, "give one pair"),
         ({"mode": "reinterpret", "mean": 1.0, "std": 1.0, "min": 0.0, "max": 1.0}, "one pair"),
         ({"mode": "reinterpret", "mean": (1.0, 2.0), "std": 1.0}, "one scale for all channels"),

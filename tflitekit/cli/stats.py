@@ -53,7 +53,7 @@ def _form(arguments: argparse.Namespace) -> str:
         if arguments.widen and forms[0] != "range":
             raise EditError("--widen goes with --min and --max")
         return forms[0]
-    pairs = " or ".join(" and ".join(_option(name) for name in names) for names in FORMS.values())
+    pairs = ", or ".join(" and ".join(_option(name) for name in names) for names in FORMS.values())
     found = ", ".join(_option(name) for names in given.values() for name in names) or "none of them"
     raise EditError(f"stats needs one pair: {pairs}; got {found}")
 

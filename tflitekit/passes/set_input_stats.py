@@ -81,8 +81,8 @@ class SetInputStats(Pass):
     def __post_init__(self) -> None:
         given = [pair for pair in PAIRS if any(getattr(self, name) is not None for name in pair)]
         if len(given) != 1 or any(getattr(self, name) is None for name in given[0]):
-            pairs = " or ".join(" and ".join(f"--{name.replace('_', '-')}" for name in pair) for pair in PAIRS)
-            raise EditError(f"{self.name}: give one pair of {pairs}")
+            pairs = ", or ".join(" and ".join(f"--{name.replace('_', '-')}" for name in pair) for pair in PAIRS)
+            raise EditError(f"{self.name}: give one pair: {pairs}")
         if bool(self.mode) == self.metadata_only:
             raise EditError(
                 f"{self.name}: --mode is missing: `reinterpret` if the file's claim was wrong, `feed-raw` to feed raw bytes to a model that is right"

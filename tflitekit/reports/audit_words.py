@@ -165,7 +165,8 @@ def why_texts(facts: Facts, placeholder: Placeholder | None) -> list[str]:
     elif scheme == COMPILED:
         found = ["The arithmetic happens in code for one accelerator, which is kept in the file as opaque bytes."]
     if scheme != COMPILED and _count(facts, OPAQUE):
-        found.append(f"{plural(_count(facts, OPAQUE), 'custom operator')} besides: what custom operators compute is not in the file.")
+        besides = " besides" if found else ""
+        found.append(f"{plural(_count(facts, OPAQUE), 'custom operator')}{besides}: what custom operators compute is not in the file.")
     found += _why_interface(facts)
     if placeholder is not None:
         found.append(_why_placeholder(placeholder))

@@ -194,7 +194,9 @@ def _pair(a: Interface, b: Interface) -> Pair:
     inputs, outputs = (_matched(x, y, side, by_name) for x, y, side in ((a.inputs, b.inputs, "inputs"), (a.outputs, b.outputs, "outputs")))
     for x, y in inputs:
         if x.shape != y.shape:
-            raise EditError(f"input {x.name!r} has the shape {list(x.shape)} in A and {list(y.shape)} in B; --shape sets that of a dynamic input")
+            dynamic = any(-1 in port.tensor.shape_signature for port in (x, y))
+            hint = f"--shape {x.name}=... sets that of a dynamic input" if dynamic else "The same values cannot be fed to both"
+            raise EditError(f"input {x.name!r} has the shape {list(x.shape)} in A and {list(y.shape)} in B. {hint}")
         if x.is_real != y.is_real and {x.tensor.type.name, y.tensor.type.name} & {"BOOL"}:
             raise EditError(f"input {x.name!r} is {x.tensor.type.name} in A and {y.tensor.type.name} in B; there is no common value for both")
     slots = tuple(Slot(x.name, (x, y)) for x, y in inputs)

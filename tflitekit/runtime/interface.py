@@ -174,7 +174,7 @@ def _check_types(subject: Subject, interface: Interface) -> None:
         for port in ports:
             if port.tensor.type not in REAL_TYPES | PLAIN:
                 what = f"{subject.name}: {side} {port.name!r} of {interface.title} is {port.tensor.type.name}"
-                raise RuntimeCheckError(f"{what}; only numbers and booleans can be compared", "refused")
+                raise RuntimeCheckError(f"{what}; only numbers and booleans can be fed and read here", "refused")
 
 
 def _with_shapes(interface: Interface, shapes: Shapes) -> Interface:

@@ -69,7 +69,15 @@ def test_few_and_many_are_really_two_ways(monkeypatch: pytest.MonkeyPatch) -> No
     assert tk.diff(*seen) == []
 
 
-WRITTEN = {"each": lambda: one_of_each(3), "many": lambda: many_operators(30), "scales": lambda: per_channel_heavy(8, 100)}
+def some_scales() -> tk.Model:
+    """Many tables of which only some have (long) scales."""
+    model = per_channel_heavy(40, 100)
+    for tensor in model.subgraphs[0].tensors[::3]:
+        tensor.quantization = tk.QuantizationParameters(scale=[])
+    return model
+
+
+WRITTEN = {"each": lambda: one_of_each(3), "many": lambda: many_operators(30), "scales": lambda: per_channel_heavy(8, 100), "some": some_scales}
 
 
 @pytest.mark.parametrize("make", WRITTEN.values(), ids=WRITTEN)

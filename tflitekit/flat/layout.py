@@ -244,7 +244,8 @@ class Layout:
         else:
             kept, count = values, np.array(list(map(len, values)), np.int64)
             rows = None if explicit is True else _filled((count > 0) | explicit)
-            count = count if rows is None else count[rows]
+            if rows is not None:
+                kept, count = list(compress(values, rows.tolist())), count[rows]
         starts = np.zeros(len(count), np.int64)
         child: Group | None = None
         flat: Any = None

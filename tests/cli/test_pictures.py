@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tflitekit.cli.main import main
+from tflitekit.reports.picture import picture
+from tflitekit.reports.report import Report
 
 
 @pytest.mark.parametrize("command", ["summary", "tensors", "operators", "audit", "io", "verify"])
@@ -50,3 +52,8 @@ def test_a_page_has_a_title_a_charset_and_a_background(model: Path) -> None:
     page = model.with_name("r.html").read_text()
     assert "<title>a{b}&lt;i&gt;&amp;.tflite</title>" in page and '<meta charset="UTF-8">' in page
     assert "background-color: #ffffff" in page and "overflow-x: auto" in page and "<i>" not in page
+
+
+@pytest.mark.parametrize(("title", "short"), [("a.tflite: float32: why", "a.tflite"), ("25 models; findings: 10 info", "25 models")])
+def test_the_title_bar_has_the_head_of_the_title(title: str, short: str) -> None:
+    assert f">{short}</text>" in picture(Report(title), "svg", 80).replace("&#160;", " ")

@@ -6,11 +6,14 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tflitekit as tk
+from tflitekit.errors import TFLiteKitError
 from tflitekit.graph import Model
 from tflitekit.reports.bars import BLOCKS
 from tflitekit.reports.escape import escape
@@ -20,7 +23,7 @@ from tflitekit.reports.facts_tensors import tensors_facts
 from tflitekit.reports.layout import _NARROW, cell_width, lay_out, wrap
 from tflitekit.reports.operators import operators_report
 from tflitekit.reports.render import console, plain, print_styled, show
-from tflitekit.reports.report import Column, Note, Report, Table
+from tflitekit.reports.report import Column, Note, Report, Table, cell
 from tflitekit.reports.summary import summary_report
 from tflitekit.reports.tensors import tensors_report
 from tflitekit.reports.theme import STYLES
@@ -144,3 +147,15 @@ def test_commands_are_broken_only_if_they_are_longer_than_a_line() -> None:
     for width in range(2, 90):
         pieces = wrap(text, width)
         assert max(map(len, pieces)) <= width and "".join(pieces).replace(" ", "") == text.replace(" ", "")
+
+
+def test_no_column_of_a_report_on_a_real_model_is_empty(models: Path) -> None:
+    for path in sorted(models.glob("*.tflite"))[::3]:
+        try:
+            model = tk.read(path)
+        except TFLiteKitError:
+            continue
+        for report in (summary_report(summary_facts(model)), tensors_report(tensors_facts(model)), operators_report(operators_facts(model))):
+            for table in (section for section in report.sections if isinstance(section, Table) and section.rows):
+                for number, column in enumerate(table.columns):
+                    assert column.optional or any(cell(row[number]).text for row in table.rows), (path.name, table.title, column.name)

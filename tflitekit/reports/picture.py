@@ -41,7 +41,7 @@ _PAGE = """<!DOCTYPE html>
 <style>
 {stylesheet}
 body {{ color: {foreground}; background-color: {background}; margin: 1em; }}
-pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.25; margin: 0; overflow-x: auto; }}
+pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; margin: 0; overflow-x: auto; }}
 </style>
 </head>
 <body>
@@ -70,6 +70,6 @@ def picture(report: Report, kind: str, width: int | None) -> str:
 
 
 def _short(title: str) -> str:
-    """The title up to its first colon, no longer than fits the title bar."""
-    head = escape(title.partition(": ")[0])
+    """The title up to its first colon or semicolon, no longer than fits the title bar."""
+    head = escape(re.split("[:;] ", title)[0])
     return head if len(head) <= TITLE else f"{head[: TITLE - 3]}..."

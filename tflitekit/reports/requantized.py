@@ -100,7 +100,7 @@ def _choices(totals: Sequence[Facts], blocks: str) -> Table:
     table = Table("choices", [
         Column("choice"), Column("tensors", "right"), Column("SQNR", "right"), Column("", optional=True), Column("max error", "right"),
         Column("RMS", "right"), Column("clipped", "right", optional=True), Column("bytes", "right"),
-        Column("worst tensor", priority=8, own_line=True, mark="worst tensor ", style="name"),
+        Column("worst tensor", priority=8, own_line=True, mark="worst tensor ", optional=True, style="name"),
     ])  # fmt: skip
     for data in totals:
         table.rows.append([data["choice"], str(data["tensors"]), *_figures(data, blocks), _bytes(data), data.get("worst_tensor", "")])

@@ -130,8 +130,8 @@ def _constants(facts: Facts, blocks: str) -> Table:
     constants = facts["constants"]
     total = constants["bytes"] + constants["metadata_bytes"] + constants["custom_options_bytes"] + constants["unused_bytes"]
     table = Table("stored data", [
-        Column("type"), Column("tensors", "right"), Column("buffers", "right"), Column("bytes", "right"), Column("share", "right"),
-        Column("", optional=True),
+        Column("type"), Column("tensors", "right", optional=True), Column("buffers", "right", optional=True), Column("bytes", "right"),
+        Column("share", "right"), Column("", optional=True),
     ])  # fmt: skip
 
     kinds = [*constants["by_type"], *filter(None, (constants[key] for key in ("metadata_bytes", "custom_options_bytes", "unused_bytes")))]

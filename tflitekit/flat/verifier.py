@@ -436,7 +436,7 @@ class Verifier:
         length = goal = target[: bounds[len(vectors)]]
         if vectors:
             if int(_most(goal)) > raw.size - 4 or int(_bits(goal)) & 3:
-                return self._wrong(batch, fields, rows, at, (goal & 3 != 0) | (goal > raw.size - 4), _VECTOR_OUTSIDE)
+                return self._wrong(batch, fields, rows, goal, (goal & 3 != 0) | (goal > raw.size - 4), _VECTOR_OUTSIDE)
             length = raw.u32[goal >> 2].astype(np.int64)
             last = goal + 4
             for field, a, b in zip(vectors, bounds, bounds[1:], strict=False):

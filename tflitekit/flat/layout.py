@@ -285,7 +285,7 @@ class Layout:
         if field.refers_to:
             return self.references(group, field, list(chain.from_iterable(values)), scope).astype(field.type)
         if (group.name, field.name) in ARRAYS:
-            if sum(map(len, values)) > LONG * len(values):
+            if SIZES[field.type] >= 4 and sum(map(len, values)) > LONG * len(values):
                 return values
             return np.frombuffer(joined_bytes(values), field.type)
         return _numbers(field, list(chain.from_iterable(values)))
@@ -519,12 +519,9 @@ def _numbers(field: Field, values: list[Any]) -> Any:
 def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group | None) -> None:
     if not len(starts):
         return
-    out.put(starts + out.base, count, 4)
     if isinstance(flat, list):
-        size = flat[0].dtype.itemsize
-        for at, array in zip((starts + (out.base + 4)).tolist(), flat, strict=True):
-            out.views[size][at // size : at // size + len(array)] = array.view(VIEWS[size])
-        return
+        return _emit_arrays(out, int(starts[0]) + out.base, count, flat)
+    out.put(starts + out.base, count, 4)
     if child is not None:
         at = ranges(starts + 4, count, 4)
         if len(at):
@@ -534,6 +531,16 @@ def _emit_elements(out: Out, starts: Ints, count: Ints, flat: Any, child: Group 
     at = ranges(starts + 4, count, size)
     if len(at):
         out.put(at + out.base, flat.view(VIEWS[size]), size)
+
+
+def _emit_arrays(out: Out, begin: int, count: Ints, arrays: list[Any]) -> None:
+    """Vectors that are arrays of 4- or 8-byte elements, which lie one behind the other."""
+    lengths, fill = count.astype("<u4").tobytes(), _ZEROS[4 if arrays[0].dtype.itemsize == 8 else 0]
+    parts: list[Any] = []
+    for number, array in enumerate(arrays):
+        parts += (lengths[4 * number : 4 * number + 4], array, fill)
+    joined = joined_bytes(parts)
+    out.bytes[begin : begin + len(joined)] = np.frombuffer(joined, np.uint8)
 
 
 def path_of(model: Model, wanted: Any) -> str:

@@ -20,6 +20,7 @@ Piece = bytes | bytearray | memoryview | Deferred
 
 _JOIN = 1 << 12  # pieces below this size are collected: more would be copied twice where all is joined in the end
 _FLUSH = 1 << 20
+_GAPS = [bytes(gap) for gap in range(ALIGNMENT)]
 
 
 class Pieces:
@@ -48,14 +49,14 @@ class Pieces:
         """Append vectors of bytes, their lengths first, whose bytes are aligned; returns where they begin."""
         starts = []
         for view in views:
-            length = len(view)
-            gap = -(self.position + 4) % ALIGNMENT
-            self.position += gap + 4
-            starts.append(self.position - 4)
-            self.open += bytes(gap) + length.to_bytes(4, "little")
-            if length < _JOIN and len(self.open) < _FLUSH:
-                self.open += view_of(view)
-                self.position += length
+            length, gap = len(view), -(self.position + 4) % ALIGNMENT
+            at = self.position + gap
+            starts.append(at)
+            self.open += _GAPS[gap] + length.to_bytes(4, "little")
+            self.position = at + 4
+            if length < _JOIN and len(self.open) < _FLUSH and not isinstance(view, Deferred):
+                self.open += view
+                self.position = at + 4 + length
             else:
                 self.add(view)
         return starts

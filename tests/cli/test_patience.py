@@ -94,4 +94,17 @@ def test_a_long_name_does_not_take_the_bar_away(monkeypatch: pytest.MonkeyPatch)
         tell(3, 12, "expand/Relu6;" * 20)
         time.sleep(0.2)
     shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue()).split()
-    assert "3/12" in shown and "0:00:00" in shown and shown[-1].startswith("expand/Relu6") and len(" ".join(shown[-4:])) <= 60
+    assert "3/12" in shown and "0:00:00" in shown and shown[-1].startswith("expand/Relu6") and len(" ".join(shown[-4:])) <= 60 - len("^C")
+
+
+def test_no_bar_is_shown_of_what_is_done_or_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(common, "SOON", 0.1)
+    time.sleep(0.2)
+    with common.progress("copy") as tell:
+        assert tell is not None
+        tell(0, 3, "MiB written")
+        time.sleep(0.2)
+        tell(0, 0, "MiB written")
+        tell(3, 3, "MiB written")
+    assert terminal.getvalue() == ""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ..graph import Model
     from ..reports.report import Report
 
-SOON = 0.3  # seconds after which a bar is shown
+SOON = 0.3  # seconds of work that tells how far it is, after which a bar is shown
+BAR_WIDTH = 24  # characters
+BESIDE_NAME = BAR_WIDTH + 24  # with the counts, the time, and room for the ^C of an interruption, which must not begin another line
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model") -> None:
@@ -164,13 +166,15 @@ def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | No
     from ..reports.escape import escape
 
     with ExitStack() as stack:
-        started, lock = time.monotonic(), threading.Lock()
+        lock = threading.Lock()
+        started: float | None = None
         bar: Progress | None = None
 
         def tell(done: int, total: int | None, name: str) -> None:
-            nonlocal bar
+            nonlocal bar, started
             with lock:  # several threads may tell
-                if bar is None and time.monotonic() - started > SOON:
+                started = time.monotonic() if started is None else started
+                if bar is None and done != total and time.monotonic() - started >= SOON:
                     stop_showing()
                     bar = stack.enter_context(progress_bar())
                     bar.add_task(label, total=total, completed=done, name=escape(name))
@@ -182,14 +186,21 @@ def progress(label: str) -> Iterator[Callable[[int, int | None, str], None] | No
 
 def progress_bar() -> Progress:
     """A bar on stderr, with how many of how many, the time, and of the `name` of what is at hand what fits; nothing remains of it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.table import Column
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
     from ..reports.render import console
 
-    rest = Column(ratio=1, no_wrap=True, overflow="crop")  # the bar keeps its width, however long the name is
-    columns = (BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[name]}", markup=False, table_column=rest))
-    return Progress(*columns, console=console(sys.stderr), transient=True, expand=True)
+    shown = console(sys.stderr)
+
+    class Name(TextColumn):
+        def render(self, task: Task) -> Text:
+            text = super().render(task)
+            text.truncate(max(shown.width - BESIDE_NAME, 0))
+            return text
+
+    columns = (BarColumn(BAR_WIDTH), MofNCompleteColumn(), TimeElapsedColumn(), Name("{task.fields[name]}", markup=False))
+    return Progress(*columns, console=shown, transient=True)
 
 
 def blocks() -> str:

@@ -267,6 +267,10 @@ def test_mistakes_are_told_with_the_next_step(tmp_path: Path, capsys: pytest.Cap
         (["tensors", model, "--export", "x.csv"], "--export x.csv: expected a file name ending in .json or .npz"),
         (["requantize-weights", model, "--to", "int8", "--try", "int8"], "--try CHOICES only compares; --to TYPE rewrites"),
         (["explain", "Z1"], "`tflitekit explain` lists them all"),
+        (["requantize-weights", model, "--to", "int8", "--min-sqnr", "high"], "--min-sqnr: expected a number, got 'high'"),
+        (["set-io-dtype", model, "--inputs", "int8,uint8"], "all cannot be both int8 and uint8. For different ones write --inputs NAME=TYPE,..."),
+        (["recover", tmp_path], "is a directory; name the model in it"),
+        (["compare", model, model, "--data", tmp_path / "nope"], "nope: no such file"),
         (["compare", model, model, "--data", array], "is no .npy file: numpy.save writes them"),
     ):
         code, out, err = call(capsys, *arguments)

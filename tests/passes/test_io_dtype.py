@@ -344,7 +344,7 @@ def test_names_may_hold_commas_and_equal_signs() -> None:
 def test_wrong_names_and_contradictions_are_told() -> None:
     for options, words in (
         ({"inputs": "zz=int8"}, "--inputs: no input is named 'zz'; did you mean 'z'"), ({"outputs": "x=int8"}, "--outputs: no output is named 'x'"),
-        ({"inputs": "x=int8,0=int16"}, "'x' is to be INT8 and INT16"), ({"inputs": "x=int8,x=int16"}, "'x' is to be int8 and int16"),
+        ({"inputs": "x=int8,0=int16"}, "'x' cannot be both INT8 and INT16"), ({"inputs": "x=int8,x=int16"}, "'x' cannot be both int8 and int16"),
         ({}, "give --inputs, --outputs or both"),
     ):  # fmt: skip
         with pytest.raises(EditError, match=words):

@@ -23,9 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Settle what was interrupted and print what was found; exit code 3 if the record does not fit the model."""
+    from pathlib import Path
+
+    from ..errors import InputError
     from ..flat.inplace import recover
     from ..reports.recovered import recovered_facts, recovered_report
 
+    if Path(arguments.model).is_dir():
+        raise InputError(f"{arguments.model} is a directory; name the model in it. Commands that read a folder settle all its models by themselves")
     found = recover(arguments.model, discard=arguments.discard)
     facts = recovered_facts(arguments.model, str(found.record), found.outcome, found.restored, found.reason)
     put(facts, arguments, lambda: recovered_report(facts))

@@ -69,7 +69,7 @@ def select(model: Model, side: str, text: str) -> list[Wanted]:
             if other is None:
                 chosen[tensor] = Wanted(*(everyone[tensor][0], side, everyone[tensor][1]), type=type_, named=bool(name))
             elif name and other.type != type_:
-                raise EditError(f"--{side}: {tensor.name_str!r} is to be {other.type.name} and {type_.name}")
+                raise EditError(f"--{side}: {tensor.name_str!r} cannot be both {other.type.name} and {type_.name}")
     return sorted(chosen.values(), key=lambda one: (model.subgraphs.index(one.subgraph), one.position))
 
 

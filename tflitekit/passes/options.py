@@ -52,7 +52,8 @@ class Option:
         except EditError:
             raise
         except ValueError as error:
-            raise EditError(f"{self.flag}: {error}") from None
+            kind = {float: "a number", int: "an integer"}.get(self.parse)  # type: ignore[call-overload]
+            raise EditError(f"{self.flag}: expected {kind}, got {text!r}" if kind else f"{self.flag}: {error}") from None
 
 
 def option(

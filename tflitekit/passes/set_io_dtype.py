@@ -31,7 +31,8 @@ def parse_types(text: str, flag: str = "") -> tuple[tuple[str, str], ...]:
             raise EditError(f"{flag} {text[position:]!r}: expected TYPE or NAME=TYPE with commas between, TYPE being one of {', '.join(TYPES)}")
         name, type_ = match["name"], match["type"].lower()
         if found.setdefault(name, type_) != type_:
-            raise EditError(f"{flag}: {name or 'all'!r} is to be {found[name]} and {type_}")
+            hint = "" if name else f". For different ones write {flag} NAME=TYPE,..., with the names that `tflitekit io` lists"
+            raise EditError(f"{flag}: {repr(name) if name else 'all'} cannot be both {found[name]} and {type_}{hint}")
         position = match.end()
     return tuple(found.items())
 

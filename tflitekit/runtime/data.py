@@ -306,6 +306,8 @@ def _load(path: Path, slots: Sequence[Slot]) -> Any:
     if suffix in IMAGES:
         return _image(path, slots)
     if suffix not in (".npy", ".npz"):
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
         raise EditError(f"{path}: expected .npz, .npy or an image ({', '.join(sorted(IMAGES))})")
     try:
         with path.open("rb") as file:

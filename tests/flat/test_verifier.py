@@ -59,6 +59,26 @@ def test_messages_name_byte_path_and_reason() -> None:
     assert caught.value.offset == start and "268435456 elements" in str(caught.value)
 
 
+@pytest.mark.parametrize("count", [4, 40])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_misaligned_wide_fields_are_found(count: int, mixed: bool) -> None:
+    """8-byte fields, of few tables and of many, with one vtable and with several."""
+    model = tk.Model(version=3, buffers=[tk.Buffer(data=bytes(32)) for _ in range(count)])
+    for number, buffer in enumerate(model.buffers):
+        buffer.out_of_line = not mixed or number % 2 == 1
+    data = bytearray(tk.serialize(model))
+    batch = next(b for b in Verifier(memoryview(bytes(data))).run() if b.name == "Buffer")
+    slot = next(f.slot for f in plan("Buffer").fields if f.name == "size")
+    assert len(batch.masks) == 1 + mixed
+    row = int(batch.pos[count - 1])
+    vtable = row - int(struct.unpack_from("<i", data, row)[0])
+    place = vtable + 4 + 2 * slot
+    struct.pack_into("<H", data, place, struct.unpack_from("<H", data, place)[0] - 4)
+    with pytest.raises(tk.CorruptError, match="a field is misaligned") as caught:
+        tk.parse(bytes(data))
+    assert caught.value.where == f"model.buffers[{int(mixed)}]"
+
+
 DAMAGE = {
     "zero": ("shape", 0, 0), "outside": ("name", 0, 1 << 30), "far": ("quantization", 0, 1 << 31), "misaligned": ("name", 0, 6),
     "long": ("shape", 4, 1 << 29),

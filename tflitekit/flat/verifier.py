@@ -243,7 +243,6 @@ class Verifier:
         heads = self._tables_few(batch, table) if batch.count <= FEW else None
         if heads is None:
             self._tables(batch, table)
-        batch.stored = reduce(or_, batch.masks)
         nothing = _no_vectors(batch.count)
         pointed: list[Field] = []
         for field in table.offsets:
@@ -319,7 +318,7 @@ class Verifier:
             heads.append((pos, offsets))
         batch.masks = [mask for _, mask, _, _ in vtables]
         batch.offsets = np.array([offsets for offsets, _, _, _ in vtables], np.int64).reshape(len(vtables), table.slots)
-        batch.inv, batch.uniform = np.array(inv), len(vtables) == 1
+        batch.inv, batch.uniform, batch.stored = np.array(inv), len(vtables) == 1, reduce(or_, batch.masks)
         return heads
 
     def _pointers_few(self, batch: Batch, field: Field, heads: list[tuple[int, list[int]]]) -> None:
@@ -374,6 +373,7 @@ class Verifier:
         distinct, batch.inv = distinct_between(vtable, low, high)
         batch.uniform = len(distinct) == 1
         ends, aligned = (self._vtables_few if len(distinct) <= FEW else self._vtables)(batch, table, distinct, vtable)
+        batch.stored = reduce(or_, batch.masks)
         if last + max(ends) > self.end:
             reach = pos + np.array(ends)[batch.inv]
             furthest = int(_most(reach))

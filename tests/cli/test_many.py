@@ -17,7 +17,7 @@ import pytest
 
 import tflitekit as tk
 from tflitekit import per_file
-from tflitekit.cli import many
+from tflitekit.cli import common, many
 from tflitekit.cli.main import main
 from tflitekit.errors import CorruptError, EditError, InputError
 
@@ -172,7 +172,10 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert list(many.progress(iter(found), 2)) == found
-    assert "2/2" in terminal.getvalue()
+    assert terminal.getvalue() == ""  # nothing flashes where it takes no time
+    monkeypatch.setattr(common, "SOON", 0)
+    assert list(many.progress(iter([*found, found[1]]), 3)) == [*found, found[1]]
+    assert "3/3" in terminal.getvalue()
     assert r"b\x1b[2J" in terminal.getvalue() and "b\x1b[2J" not in terminal.getvalue()
     for results, stream in ((found[:1], Terminal()), (found, io.StringIO())):
         monkeypatch.setattr(sys, "stderr", stream)
@@ -182,6 +185,7 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
     assert list(many.progress(iter(found), 2)) == found
 
 
-def test_jobs_are_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["summary", str(folder), "--jobs", "0"]) == 2
-    assert "--jobs" in capsys.readouterr().err
+@pytest.mark.parametrize("jobs", ["0", "-1", "abc", "1.5"])
+def test_jobs_are_checked(folder: Path, capsys: pytest.CaptureFixture[str], jobs: str) -> None:
+    assert main(["summary", str(folder), f"--jobs={jobs}"]) == 2
+    assert f"--jobs: expected a number from 1 on, got {jobs!r}" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .common import progress_bar, put
+from .common import progress as work_in_progress
+from .common import put
 from .patience import stop_showing
 
 if TYPE_CHECKING:
@@ -45,10 +46,9 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return value
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def single(arguments: argparse.Namespace) -> str | None:
@@ -243,14 +243,14 @@ def _line(result: Result) -> None:
 
 
 def progress(found: Iterator[Result], total: int) -> Iterator[Result]:
-    """The results, with a progress bar on stderr if that is a terminal and there are several."""
-    if total < 2 or sys.stderr is None or not sys.stderr.isatty():
+    """The results, with a progress bar on stderr if that is a terminal, there are several, and it takes a while."""
+    if total < 2:
         yield from found
         return
-    from ..reports.escape import escape
-
-    with progress_bar() as bar:
-        task = bar.add_task("files", total=total, name="")
-        for result in found:
-            bar.update(task, advance=1, name=escape(os.path.basename(result.path)))
+    with work_in_progress("files") as tell:
+        if tell:
+            tell(0, total, "")
+        for done, result in enumerate(found, 1):
+            if tell:
+                tell(done, total, os.path.basename(result.path))
             yield result

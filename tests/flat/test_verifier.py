@@ -13,6 +13,7 @@ import tflitekit as tk
 from tests.attacks.gallery import BOMBS
 from tests.flat.test_patch import small
 from tests.generated import many_operators
+from tflitekit._schema import ResizeBilinearOptions
 from tflitekit.flat import verifier
 from tflitekit.flat.verifier import Verifier, plan
 
@@ -77,6 +78,26 @@ def test_misaligned_wide_fields_are_found(count: int, mixed: bool) -> None:
     with pytest.raises(tk.CorruptError, match="a field is misaligned") as caught:
         tk.parse(bytes(data))
     assert caught.value.where == f"model.buffers[{int(mixed)}]"
+
+
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("entry", [65534, 65535, 6, 3])
+def test_a_deprecated_number_that_cannot_be_read_is_marked(count: int, entry: int) -> None:
+    """C++ does not look at it, so the file loads; the number is lost, which a rebuild refuses."""
+    model = tk.Model(version=3, operator_codes=[tk.OperatorCode()], subgraphs=[tk.SubGraph()])
+    for number in range(2 * count):
+        options = ResizeBilinearOptions(new_height=5) if number % 2 else ResizeBilinearOptions(new_height=7, align_corners=True)
+        model.subgraphs[0].operators.append(tk.Operator(opcode=model.operator_codes[0], builtin_options=options))
+    data = bytearray(tk.serialize(model))
+    batch = next(b for b in Verifier(memoryview(bytes(data))).run() if b.name == "ResizeBilinearOptions")
+    row = int(batch.pos[0])
+    struct.pack_into("<H", data, row - int(struct.unpack_from("<i", data, row)[0]) + 4, entry)
+    read = tk.parse(bytes(data))
+    heights = [getattr(operator.builtin_options, "new_height", None) for operator in read.subgraphs[0].operators]
+    assert heights == [0, 5] * count
+    assert tk.serialize(read) == bytes(data)
+    with pytest.raises(tk.LossyWriteError, match="a deprecated field that cannot be decoded"):
+        tk.serialize(read, rebuild=True)
 
 
 DAMAGE = {

@@ -94,7 +94,7 @@ class Plan(NamedTuple):
     checked: Ints  # the same, as arrays
     sizes: Ints
     wide: tuple[int, ...]  # slots of 8-byte scalars
-    offsets: tuple[Field, ...]  # fields that point elsewhere
+    offsets: tuple[Field, ...]  # fields that point elsewhere, and deprecated ones
     known: int  # bits of the slots the schema knows
 
 
@@ -116,7 +116,7 @@ def plan(name: str) -> Plan:
     checked = np.array([slot for slot, _ in pairs], np.int64)
     sizes = np.array([size for _, size in pairs], np.int64)
     wide = tuple(slot for slot, size in pairs if size == 8)
-    return Plan(fields, slots, pairs, checked, sizes, wide, tuple(f for f in fields if f.kind != "scalar"), known)
+    return Plan(fields, slots, pairs, checked, sizes, wide, tuple(f for f in fields if f.kind != "scalar" or f.deprecated), known)
 
 
 class Batch:
@@ -252,8 +252,10 @@ class Verifier:
                 else:
                     batch.unions[field.slot] = nothing[0], {}
             elif not batch.stored >> field.slot & 1:
-                if field.kind != "table":
+                if field.kind not in ("table", "scalar"):
                     batch.vectors[field.slot] = nothing
+            elif field.kind == "scalar":
+                self._deprecated_scalar(batch, field)
             elif field.deprecated:
                 self._deprecated(batch, field)
             elif heads is not None:
@@ -548,7 +550,7 @@ class Verifier:
         """Take a deprecated string where it can be decoded. C++ does not look at it, so damage is marked and not an error."""
         start, count = _no_vectors(batch.count)
         batch.vectors[field.slot] = start, count
-        raw = self.bytes
+        raw, damaged = self.bytes, []
         for row, offset in enumerate(batch.offsets[batch.inv, field.slot].tolist()):
             if not offset:
                 continue
@@ -565,12 +567,33 @@ class Verifier:
                 self._count_bytes(batch, field, found[1] + 5)
                 self.end = max(self.end, found[0] + found[1] + 1)
             else:
-                # The vtable may be shared with tables that are fine: give this one its own row.
-                batch.masks.append(batch.masks[int(batch.inv[row])] | UNREADABLE)
-                batch.offsets = np.vstack([batch.offsets, batch.offsets[batch.inv[row]]])
-                batch.inv = batch.inv.copy()
-                batch.inv[row] = len(batch.masks) - 1
-                batch.uniform = False
+                damaged.append(row)
+        _mark(batch, damaged, 0)
+
+    def _deprecated_scalar(self, batch: Batch, field: Field) -> None:
+        """The same of a deprecated number: where it is misaligned or outside the file, it is taken for absent, and the table is marked."""
+        rows, at = batch.at(field.slot)
+        size = SIZES[field.type]
+        bad = (at & (size - 1) != 0) | (at > self.bytes.size - size)
+        if not bad.all():
+            self.end = max(self.end, int(at[~bad].max()) + size)
+        _mark(batch, np.arange(batch.count)[rows][bad].tolist(), 1 << field.slot)
+
+
+def _mark(batch: Batch, rows: list[int], without: int) -> None:
+    """Mark tables as having a field that cannot be decoded, and take fields away; they get vtables of their own, which others may share with them."""
+    if not rows:
+        return
+    distinct, inverse = distinct_of(np.asarray(batch.inv)[rows])
+    first = len(batch.masks)
+    batch.masks += [(batch.masks[which] & ~without) | UNREADABLE for which in distinct.tolist()]
+    added = batch.offsets[distinct]
+    if without:
+        added[:, without.bit_length() - 1] = 0
+    batch.offsets = np.vstack([batch.offsets, added])
+    batch.inv = batch.inv.copy()
+    batch.inv[rows] = first + inverse
+    batch.uniform = False
 
 
 def _no_vectors(count: int) -> tuple[Ints, Ints]:

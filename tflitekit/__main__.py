@@ -1,6 +1,6 @@
 """`python -m tflitekit`."""
 
-from .cli.main import main
+from .cli.main import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command())

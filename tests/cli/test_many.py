@@ -102,6 +102,28 @@ def test_a_process_that_dies_is_reported() -> None:
     assert found[1].message == "b: the process that worked on it died"
 
 
+def test_a_process_that_dies_takes_no_other_file_of_its_group_with_it() -> None:
+    paths = [f"a{n}" for n in range(66)]
+    paths[37] = "b"
+    assert {len(group) for group in many._groups(paths, 2, None)} == {3}
+    found = list(many.results(paths, _dies, 2))
+    assert [result.path for result in found] == paths
+    assert [result.path for result in found if result.facts is None] == ["b"]
+
+
+def test_groups_are_of_small_files_that_are_not_written(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{n:03d}") for n in range(203)]
+    for path in paths:
+        Path(path).touch()
+    assert [len(group) for group in many._groups(paths, 2, None)] == [10] * 20 + [3]
+    assert {len(group) for group in many._groups(paths[:39], 4, None)} == {1}
+    assert {len(group) for group in many._groups(paths, 2, {path: {"output": path} for path in paths})} == {1}
+    os.truncate(paths[4], many.GROUP_BYTES)
+    groups = list(many._groups([*paths, "missing"], 2, None))
+    assert list(map(len, groups)) == [5] + [10] * 19 + [9]
+    assert [path for group in groups for path in group] == [*paths, "missing"]
+
+
 def _writes(path: str, output: str) -> dict[str, Any]:
     """What dies is b, when c is done and d has written but is still at work."""
     others, deadline = [Path(output).with_name(name) for name in "cd"], time.monotonic() + 10

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATTERN = frozenset("*?[")
 SUFFIX = ".tflite"
+# Files, and bytes, that a process of a pool works on at once: telling of each by itself takes it 0.2 ms.
+GROUP, GROUP_BYTES = 10, 1 << 25
 Facts = dict[str, Any]
 
 
@@ -155,6 +157,11 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _call_each(functions: Sequence[tuple[Callable[[str], Facts], str]]) -> list[Result]:
+    """The results of several files in a process of a pool."""
+    return [_call(function, path) for function, path in functions]
+
+
 def _call(function: Callable[[str], Facts], path: str) -> Result:
     """`call` in a process of a pool, which interrupts reach only here: between files there is nothing to tidy up, and nobody to tell."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -177,18 +184,33 @@ def _pooled(paths: Sequence[str], function: Callable[..., Facts], count: int, ow
     context = multiprocessing.get_context("fork" if "fork" in methods and sys.platform == "linux" else None)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
     try:
-        futures: list[Future[Result]] = []
+        futures: list[tuple[Future[list[Result]], int]] = []
         with suppress(BrokenProcessPool):
-            for path in paths:
-                futures.append(pool.submit(_call, _for(path, function, own), path))
+            for group in _groups(paths, count, own):
+                futures.append((pool.submit(_call_each, [(_for(path, function, own), path) for path in group]), len(group)))
         importlib.import_module("tflitekit.reports.render")  # while they work, which is when it costs least
-        for future in futures:
-            result = None
+        for future, length in futures:
+            found: Sequence[Result | None] = [None] * length
             with suppress(BrokenProcessPool):
-                result = future.result()
-            yield result
+                found = future.result()
+            yield from found
     finally:
         pool.shutdown(cancel_futures=True)  # nobody waits for files that nobody asks for any more
+
+
+def _groups(paths: Sequence[str], count: int, own: Mapping[str, Facts] | None) -> Iterator[list[str]]:
+    """The files that a process works on before it tells of them: a few small ones. Each by itself if files are written: which, must be known."""
+    most = 1 if any("output" in one for one in (own or {}).values()) else max(1, min(GROUP, len(paths) // (GROUP * count)))
+    group, size = list[str](), 0
+    for path in paths:
+        state = _state(path)
+        group.append(path)
+        size += state[2] if state else 0
+        if len(group) >= most or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def run_many(

@@ -50,7 +50,8 @@ Files that ours reads are verified, what it writes is verified and synced; the o
 in the rows of weights to INT8, "to a file" and "CPU time". Targets are what the project promises, aims what would be better still.
 "Without verification" leaves out that of what is written. What is read is always verified: the verifier is what finds the tables. Edits in place
 touch no byte that verification reads, so that its verdict holds. Rebuilding more than a gigabyte varies by a factor of two in virtual machines that
-give free memory back to their host: what is written then waits for memory. `python -m tests.benchmarks --write docs/benchmarks.md` makes this page and the table in the README.
+give free memory back to their host: what is written then waits for memory.
+`python -m tests.benchmarks --write docs/benchmarks.md` makes this page and the table in the README.
 """
 
 

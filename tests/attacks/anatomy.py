@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from tflitekit._base import Field, fields_of
-from tflitekit.flat.verifier import IDENTIFIER, OF_OFFSETS, SIZES, Batch, Verifier
+from tflitekit.flat.batches import OF_OFFSETS, SIZES, Batch
+from tflitekit.flat.verifier import IDENTIFIER, Verifier
 
 
 class Spot(NamedTuple):

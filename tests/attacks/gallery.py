@@ -14,8 +14,9 @@ from tflitekit._base import Table, fields_of
 from tflitekit._metadata_schema import AssociatedFile, ModelMetadata, NormalizationOptions, ProcessUnit, SubGraphMetadata, TensorMetadata
 from tflitekit._schema import TensorType
 from tflitekit.build import ModelBuilder, TensorSpec
+from tflitekit.flat.batches import Batch
 from tflitekit.flat.metadata import ENTRY
-from tflitekit.flat.verifier import Batch, Verifier
+from tflitekit.flat.verifier import Verifier
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def test_shared_bytes_are_not_patched() -> None:
 
 def share_quantization(data: bytes) -> bytes:
     """Point tensor 2 at the quantization table of tensor 0."""
-    from tflitekit.flat.verifier import Verifier, plan
+    from tflitekit.flat.batches import plan
+    from tflitekit.flat.verifier import Verifier
 
     batch = next(b for b in Verifier(memoryview(data)).run() if b.name == "Tensor")
     slot = next(f.slot for f in plan("Tensor").fields if f.name == "quantization")

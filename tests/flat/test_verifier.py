@@ -15,7 +15,8 @@ from tests.flat.test_patch import small
 from tests.generated import many_operators
 from tflitekit._schema import ResizeBilinearOptions
 from tflitekit.flat import verifier
-from tflitekit.flat.verifier import Verifier, plan
+from tflitekit.flat.batches import plan
+from tflitekit.flat.verifier import Verifier
 
 
 @pytest.mark.parametrize("name", list(BOMBS))

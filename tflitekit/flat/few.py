@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._base import Field
+from .batches import SCALARS, SIZES, plan
 from .groups import VIEWS, Group, Out, attribute_of, is_blob, nowhere
-from .verifier import SCALARS, SIZES, plan
 
 if TYPE_CHECKING:
     from .layout import Layout

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .._base import Field, class_of, members_of
 from .._walk import ZERO_IS_NONE
-from .verifier import Ints, plan
+from .batches import Ints, plan
 
 Mask = npt.NDArray[np.bool_]
 

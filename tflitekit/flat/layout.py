@@ -20,9 +20,9 @@ from .._schema import UNIONS
 from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Deferred, Model
+from .batches import FEW, LONG, MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
 from .few import lay_out_few
 from .groups import OUTSIDE, VIEWS, Column, Group, Mask, Out, attribute_of, is_blob, nowhere, union_numbers
-from .verifier import FEW, LONG, MAX_OFFSET, SIZES, Ints, distinct_of, plan, ranges
 
 # Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
 _NONE, _RAW = -(1 << 40), 1 << 40

@@ -10,7 +10,7 @@ from flatbuffers import number_types
 
 from .._base import UNREADABLE, Field, OpaqueUnion, Table, fields_of, members_of, table_name, walk
 from ..errors import LossyWriteError
-from .verifier import SIZES, plan
+from .batches import SIZES, plan
 
 _UNSIGNED = {name: name.replace("ui", "Ui") for name in ("uint8", "uint16", "uint32", "uint64")}
 _FLAGS = {name: getattr(number_types, f"{_UNSIGNED.get(name, name.capitalize())}Flags") for name in SIZES}

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from .._base import ARRAYS, UNREADABLE, Field, Table, cache, table_name
 from ..diff import LAYOUT, Change
 from ..graph import Buffer, Model, Operator
-from .verifier import OF_OFFSETS, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan
+from .batches import OF_OFFSETS, SCALARS, SIZES, Batch, Bytes, Ints, plan
+from .verifier import Verifier
 
 Edit = tuple[int, bytes]  # position in the file, new bytes
 

@@ -18,7 +18,8 @@ from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, clas
 from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model
-from .verifier import ALIGNMENT, FEW, LONG, SCALARS, SIZES, Batch, Bytes, Ints, Verifier, plan, ranges
+from .batches import ALIGNMENT, FEW, LONG, SCALARS, SIZES, Batch, Bytes, Ints, plan, ranges
+from .verifier import Verifier
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
 

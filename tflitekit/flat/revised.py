@@ -16,8 +16,9 @@ from .._base import ARRAYS, Field, Table, class_of
 from .._walk import SUBGRAPH_SHIFT, Positions, collector_paused, joined_bytes
 from ..diff import Change, Place, Values, below, inside, top
 from ..graph import Model
+from .batches import Batch
 from .reader import Reader, Slot, slots_of
-from .verifier import Batch, Verifier
+from .verifier import Verifier
 
 
 def revisions(run: Verifier, model: Model) -> list[Change] | None:

@@ -12,9 +12,9 @@ import numpy as np
 from .._walk import collector_paused
 from ..errors import LossyWriteError, SerializeError
 from ..graph import Deferred, Model, view_of
+from .batches import ALIGNMENT, MAX_OFFSET
 from .container import Container, moved_zip
 from .layout import Layout
-from .verifier import ALIGNMENT, MAX_OFFSET
 
 Piece = bytes | bytearray | memoryview | Deferred
 

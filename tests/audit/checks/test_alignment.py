@@ -11,7 +11,7 @@ import tflitekit as tk
 from tests.audit.checks.models import codes, path_of, spec, started
 from tflitekit.audit import INFO, Finding, audit
 from tflitekit.build import quantize
-from tflitekit.flat.verifier import ALIGNMENT
+from tflitekit.flat.batches import ALIGNMENT
 from tflitekit.graph import Model
 from tflitekit.quant.rules import Runtime
 

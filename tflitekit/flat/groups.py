@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,7 @@ def nowhere(field: Field, values: list[Any], stored: int) -> bool:
 
 def attribute_of(group: Group, name: str) -> list[Any]:
     """The values of an attribute of all tables of a group."""
-    return list(map(_getter(group.name, name), group.objects))
+    return list(map(_getter(name), group.objects))
 
 
-@cache
-def _getter(kind: str, name: str) -> Callable[[Any], Any]:
-    getter: Callable[[Any], Any] = getattr(class_of(kind), name).__get__
-    return getter
+_getter = cache(attrgetter)

@@ -38,8 +38,10 @@ def one_of_each(count: int) -> tk.Model:
     return model
 
 
+@pytest.mark.parametrize("many", [1, 10**9])
 @pytest.mark.parametrize("count", [1, reader.MANY + 1])
-def test_every_table_is_decoded_alike(count: int) -> None:
+def test_every_table_is_decoded_alike(monkeypatch: pytest.MonkeyPatch, count: int, many: int) -> None:
+    monkeypatch.setattr(reader, "MANY", many)
     model = one_of_each(count)
     read = tk.parse(tk.serialize(model))
     assert tk.diff(model, read) == []

@@ -88,13 +88,16 @@ def _setters(cls: type[Table], attributes: tuple[str, ...]) -> tuple[Callable[[A
 # Tables up to which what was found is kept with the model, to be decoded once more for the first diff; it takes less than half of the graph's memory.
 KEPT = 10_000
 
-# From this many tables of a kind on, their objects are filled by a function made for the class: three times as fast, but made in 0.2 ms.
+# When this many tables of a kind have been read, of one model or several, the objects of more are filled by a function made for the class: two to
+# three times as fast, but made in 0.1 ms.
 MANY = 100
+_met: dict[type[Table], int] = {}
 
 
 def _in_bulk(batch: Batch, cls: type[Table]) -> bool:
     """Whether a batch is filled by a function made for the class; classes that take weak references cannot change their objects' class."""
-    return batch.count >= MANY and "__weakref__" not in vars(cls)["__slots__"]
+    met = _met[cls] = _met.get(cls, 0) + batch.count
+    return met >= MANY and "__weakref__" not in vars(cls)["__slots__"]
 
 
 @cache
@@ -166,7 +169,7 @@ class Reader:
             beside = {"_present": values, **self._beside_the_schema(batch)}
             slots = slots_of(cls)
             columns = [self._column(batch, cls, slot) for slot in slots]
-            if _in_bulk(batch, cls):
+            if type(batch.objects[0]) is not cls:
                 attributes = *beside, *(slot.field.attribute for slot in slots)
                 _filler(cls, attributes)(batch.objects, *beside.values(), *columns)
                 continue

@@ -96,11 +96,12 @@ class Batch:
     `pos` are their positions; `inv` maps each to its row of `offsets`, the field offsets (0: absent) of each distinct vtable, and of `masks`, the
     bits of its filled slots. `vectors[slot]` is (start of the elements, count) per table; `children[slot]` the batch of sub-tables, with
     `child_rows[slot]` the rows that have one (single tables only); `unions[slot]` the type byte per table, and per known type (rows, batch);
-    `strings[slot]` (start, count) per string of a vector of strings, in the order of `vectors[slot]`. `stored` are the bits of all masks.
+    `strings[slot]` (start, count) per string of a vector of strings, in the order of `vectors[slot]`. `stored` are the bits of all masks; `heads`,
+    of few tables, position and field offsets of each.
     """
 
     __slots__ = (
-        "child_rows", "children", "columns", "count", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "stored", "strings", "uniform",
+        "child_rows", "children", "columns", "count", "heads", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "stored", "strings", "uniform",
         "unions", "vectors", "via",
     )  # fmt: skip
 
@@ -113,6 +114,7 @@ class Batch:
         self.strings: dict[int, tuple[Ints, Ints]] = {}
         self.objects: list[Any] = []  # filled by the reader
         self.columns: dict[int, Iterable[Any]] = {}  # values by slot, as far as the reader keeps them
+        self.heads: list[tuple[int, list[int]]] | None = None
         self.inv: Any = None
         self.offsets: Ints = np.empty((0, 0), np.int64)
         self.masks: list[int] = []

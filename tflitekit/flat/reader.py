@@ -18,7 +18,7 @@ from .._base import ARRAYS, Field, OpaqueUnion, Table, absent_value, cache, clas
 from .._placeholders import dangling
 from .._walk import ZERO_IS_NONE, collector_paused
 from ..graph import Model
-from .batches import ALIGNMENT, FEW, LONG, SCALARS, SIZES, Batch, Bytes, Ints, plan, ranges
+from .batches import ALIGNMENT, LONG, SCALARS, SIZES, Batch, Bytes, Ints, plan, ranges
 from .verifier import Verifier
 
 _SHIFT = {1: 0, 2: 1, 4: 2, 8: 3}
@@ -342,8 +342,8 @@ class Reader:
         return values
 
     def _scalars(self, batch: Batch, cls: type[Table], field: Field) -> Iterable[Any]:
-        if batch.count <= FEW and not field.refers_to:
-            return self._few_scalars(batch, cls, field)
+        if batch.heads is not None and not field.refers_to:
+            return self._few_scalars(batch.heads, cls, field)
         numbers = self._numbers(batch, field)
         if field.refers_to:
             return self._refer(batch, field, numbers.astype(np.int64))
@@ -354,15 +354,14 @@ class Reader:
             return map(members.__getitem__, values)
         return values
 
-    def _few_scalars(self, batch: Batch, cls: type[Table], field: Field) -> list[Any]:
+    def _few_scalars(self, heads: list[tuple[int, list[int]]], cls: type[Table], field: Field) -> list[Any]:
         """A scalar field of a few tables, one by one."""
-        unpack, data = SCALARS[field.type].unpack_from, self.raw.data
-        convert = enum_class(field.enum) if field.enum else _same
-        offsets, absent = batch.offsets[:, field.slot].tolist(), absent_value(cls, field)
-        return [
-            convert(unpack(data, pos + offsets[row])[0]) if offsets[row] else absent
-            for pos, row in zip(batch.pos.tolist(), batch.inv.tolist(), strict=True)
-        ]
+        unpack, data, slot = SCALARS[field.type].unpack_from, self.raw.data, field.slot
+        absent = absent_value(cls, field)
+        if field.enum:
+            convert = enum_class(field.enum)
+            return [convert(unpack(data, pos + offsets[slot])[0]) if offsets[slot] else absent for pos, offsets in heads]
+        return [unpack(data, pos + offsets[slot])[0] if offsets[slot] else absent for pos, offsets in heads]
 
     def _elements(self, field: Field, start: Ints, count: Ints) -> Any:
         """All elements of one vector field, concatenated. 8-byte elements need not be aligned to more than 4."""
@@ -461,7 +460,3 @@ def _split(flat: Any, count: Ints) -> Iterable[Any]:
     """Cut a concatenation into lists or tuples of the given lengths."""
     ends = list(accumulate(count.tolist(), initial=0))
     return [flat[a:b] for a, b in pairwise(ends)]
-
-
-def _same(value: Any) -> Any:
-    return value

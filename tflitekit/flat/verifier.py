@@ -103,9 +103,7 @@ class Verifier:
 
     def _check(self, batch: Batch) -> None:
         table = plan(batch.name)
-        heads = self._tables_few(batch, table) if batch.count <= FEW else None
-        if heads is None:
-            self._tables(batch, table)
+        (self._tables_few if batch.count <= FEW else self._tables)(batch, table)
         nothing = _no_vectors(batch.count)
         pointed: list[Field] = []
         for field in table.offsets:
@@ -121,8 +119,8 @@ class Verifier:
                 self._deprecated_scalar(batch, field)
             elif field.deprecated:
                 self._deprecated(batch, field)
-            elif heads is not None:
-                self._pointers_few(batch, field, heads)
+            elif batch.heads is not None:
+                self._pointers_few(batch, field, batch.heads)
             elif batch.count > TOGETHER:
                 self._pointers(batch, [field])
             else:
@@ -154,8 +152,8 @@ class Verifier:
 
     # ---- the same checks for few tables, one by one: numpy costs more than it saves there ----
 
-    def _tables_few(self, batch: Batch, table: Plan) -> list[tuple[int, list[int]]]:
-        """What `_tables` checks and fills in; returns position and field offsets of each table."""
+    def _tables_few(self, batch: Batch, table: Plan) -> None:
+        """What `_tables` checks and fills in, and `heads`."""
         data, size = self.bytes.data, self.bytes.size
         known: dict[int, int] = {}
         vtables: list[tuple[list[int], int, int, bool]] = []
@@ -183,8 +181,7 @@ class Verifier:
             heads.append((pos, offsets))
         batch.masks = [mask for _, mask, _, _ in vtables]
         batch.offsets = np.array([offsets for offsets, _, _, _ in vtables], np.int64).reshape(len(vtables), table.slots)
-        batch.inv, batch.uniform, batch.stored = np.array(inv), len(vtables) == 1, reduce(or_, batch.masks)
-        return heads
+        batch.inv, batch.uniform, batch.stored, batch.heads = np.array(inv), len(vtables) == 1, reduce(or_, batch.masks), heads
 
     def _pointers_few(self, batch: Batch, field: Field, heads: list[tuple[int, list[int]]]) -> None:
         """What `_pointers` checks and fills in, of one field."""
@@ -456,6 +453,8 @@ def _mark(batch: Batch, rows: list[int], without: int) -> None:
     batch.offsets = np.vstack([batch.offsets, added])
     batch.inv = batch.inv.copy()
     batch.inv[rows] = first + inverse
+    if batch.heads is not None:
+        batch.heads = [(pos, offsets) for pos, offsets in zip(batch.pos.tolist(), batch.offsets[batch.inv].tolist(), strict=True)]
     batch.uniform = False
 
 

@@ -114,7 +114,7 @@ class Batch:
         self.strings: dict[int, tuple[Ints, Ints]] = {}
         self.objects: list[Any] = []  # filled by the reader
         self.columns: dict[int, Iterable[Any]] = {}  # values by slot, as far as the reader keeps them
-        self.heads: list[tuple[int, list[int]]] | None = None
+        self.heads: list[tuple[int, tuple[int, ...]]] | None = None
         self.inv: Any = None
         self.offsets: Ints = np.empty((0, 0), np.int64)
         self.masks: list[int] = []

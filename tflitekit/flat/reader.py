@@ -354,7 +354,7 @@ class Reader:
             return map(members.__getitem__, values)
         return values
 
-    def _few_scalars(self, heads: list[tuple[int, list[int]]], cls: type[Table], field: Field) -> list[Any]:
+    def _few_scalars(self, heads: list[tuple[int, tuple[int, ...]]], cls: type[Table], field: Field) -> list[Any]:
         """A scalar field of a few tables, one by one."""
         unpack, data, slot = SCALARS[field.type].unpack_from, self.raw.data, field.slot
         absent = absent_value(cls, field)

@@ -11,10 +11,10 @@ never repeats a check and can never reach a byte that was not checked.
 from __future__ import annotations
 
 import struct
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import accumulate
 from operator import or_
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -39,6 +39,31 @@ _UNTERMINATED = "the string has no terminating zero"
 
 _most, _bits = np.maximum.reduce, np.bitwise_or.reduce  # without the detour of the methods, which costs as much as a short array
 _U16, _U32, _I32 = struct.Struct("<H").unpack_from, struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
+
+
+# Bytes of vtables up to which what they mean is remembered; the longest of the schema has 38.
+_USUAL = 128
+
+
+class VTable(NamedTuple):
+    """Field offsets by slot (0: absent), bits of the filled slots, bytes up to the last field's end, and whether all fields can be aligned."""
+
+    offsets: tuple[int, ...]
+    mask: int
+    end: int
+    aligned: bool
+
+
+@lru_cache(2048)
+def _meaning(name: str, content: bytes) -> VTable:
+    """What the bytes of a vtable behind its two sizes mean, for a kind of table."""
+    table = plan(name)
+    stored = struct.unpack(f"<{len(content) // 2}H", content)
+    offsets = *stored[: table.slots], *(0,) * (table.slots - len(stored))
+    filled = [(offsets[slot], width) for slot, width in table.inline if offsets[slot]]
+    mask = sum(1 << slot for slot, offset in enumerate(stored) if offset)
+    aligned = not any(offset & (min(width, 4) - 1) for offset, width in filled)
+    return VTable(offsets, mask, max([4, *(offset + width for offset, width in filled)]), aligned)
 
 
 def _too_long(count: int, size: int) -> str:
@@ -128,27 +153,14 @@ class Verifier:
         if pointed:
             self._pointers(batch, pointed)
 
-    def _vtable(self, at: int, table: Plan) -> tuple[list[int], int, int, bool] | None:
-        """(field offsets, bits of the filled slots, bytes up to the last field's end, whether all fields can be aligned); None if it reaches beyond
-        the file."""
-        data, size = self.bytes.data, self.bytes.size
+    def _vtable(self, at: int, name: str) -> VTable | None:
+        """What a vtable says; None if it reaches beyond the file."""
+        data = self.bytes.data
         length = _U16(data, at)[0]
-        if length & 1 or at + length > size:
+        if length & 1 or at + length > self.bytes.size:
             return None
         self.end = max(self.end, at + length)
-        stored = struct.unpack_from(f"<{(length - 4) // 2}H", data, at + 4) if length > 4 else ()
-        offsets = [*stored[: table.slots], *([0] * (table.slots - len(stored)))]
-        end, aligned = 4, True
-        for slot, width in table.inline:
-            offset = offsets[slot]
-            if offset:
-                end = max(end, offset + width)
-                aligned &= not offset & (min(width, 4) - 1)
-        mask = 0
-        for slot, offset in enumerate(stored):
-            if offset:
-                mask |= 1 << slot
-        return offsets, mask, end, aligned
+        return (_meaning if length <= _USUAL else _meaning.__wrapped__)(name, bytes(data[at + 4 : at + length]))
 
     # ---- the same checks for few tables, one by one: numpy costs more than it saves there ----
 
@@ -156,7 +168,7 @@ class Verifier:
         """What `_tables` checks and fills in, and `heads`."""
         data, size = self.bytes.data, self.bytes.size
         known: dict[int, int] = {}
-        vtables: list[tuple[list[int], int, int, bool]] = []
+        vtables: list[VTable] = []
         inv, heads = [], []
         for row, pos in enumerate(batch.pos.tolist()):
             if pos & 3 or pos > size - 4:
@@ -165,25 +177,25 @@ class Verifier:
             if vtable not in known:
                 if vtable < 0 or vtable & 1 or vtable > size - 2:
                     self._fail_row(batch, row, pos, None, _VTABLE_OUTSIDE)
-                found = self._vtable(vtable, table)
+                found = self._vtable(vtable, batch.name)
                 if found is None:
                     self._fail_row(batch, row, vtable, None, _VTABLE_SIZE)
                 known[vtable] = len(vtables)
                 vtables.append(found)
             which = known[vtable]
             offsets, _, end, aligned = vtables[which]
-            if not aligned or any(offsets[slot] and (pos + offsets[slot]) & 7 for slot in table.wide):
+            if not aligned or (table.wide and any(offsets[slot] and (pos + offsets[slot]) & 7 for slot in table.wide)):
                 self._fail_row(batch, row, pos, None, _MISALIGNED)
             if pos + end > size:
                 self._fail_row(batch, row, pos, None, _TABLE_BEYOND)
             self.end = max(self.end, pos + end)
             inv.append(which)
             heads.append((pos, offsets))
-        batch.masks = [mask for _, mask, _, _ in vtables]
-        batch.offsets = np.array([offsets for offsets, _, _, _ in vtables], np.int64).reshape(len(vtables), table.slots)
+        batch.masks = [v.mask for v in vtables]
+        batch.offsets = np.array([v.offsets for v in vtables], np.int64).reshape(len(vtables), table.slots)
         batch.inv, batch.uniform, batch.stored, batch.heads = np.array(inv), len(vtables) == 1, reduce(or_, batch.masks), heads
 
-    def _pointers_few(self, batch: Batch, field: Field, heads: list[tuple[int, list[int]]]) -> None:
+    def _pointers_few(self, batch: Batch, field: Field, heads: list[tuple[int, tuple[int, ...]]]) -> None:
         """What `_pointers` checks and fills in, of one field."""
         data, size = self.bytes.data, self.bytes.size
         starts, counts, rows, targets = [0] * batch.count, [0] * batch.count, [], []
@@ -251,13 +263,13 @@ class Verifier:
 
     def _vtables_few(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[list[int], list[bool]]:
         """Offsets and masks of a few distinct vtables; returns how far their tables reach, and whether the fields can be aligned."""
-        vtables = [self._vtable(at, table) for at in distinct.tolist()]
+        vtables = [self._vtable(at, batch.name) for at in distinct.tolist()]
         found = [v for v in vtables if v is not None]
         if len(found) < len(vtables):
             self._fail(batch, np.array([v is None for v in vtables])[batch.inv], slice(None), vtable, None, _VTABLE_SIZE)
-        batch.masks = [mask for _, mask, _, _ in found]
-        batch.offsets = np.array([offsets for offsets, _, _, _ in found], np.int64).reshape(len(found), table.slots)
-        return [end for _, _, end, _ in found], [aligned for _, _, _, aligned in found]
+        batch.masks = [v.mask for v in found]
+        batch.offsets = np.array([v.offsets for v in found], np.int64).reshape(len(found), table.slots)
+        return [v.end for v in found], [v.aligned for v in found]
 
     def _vtables(self, batch: Batch, table: Plan, distinct: Ints, vtable: Ints) -> tuple[list[int], list[bool]]:
         """The same of many distinct vtables."""
@@ -454,7 +466,7 @@ def _mark(batch: Batch, rows: list[int], without: int) -> None:
     batch.inv = batch.inv.copy()
     batch.inv[rows] = first + inverse
     if batch.heads is not None:
-        batch.heads = [(pos, offsets) for pos, offsets in zip(batch.pos.tolist(), batch.offsets[batch.inv].tolist(), strict=True)]
+        batch.heads = list(zip(batch.pos.tolist(), map(tuple, batch.offsets[batch.inv].tolist()), strict=True))
     batch.uniform = False
 
 

@@ -101,8 +101,8 @@ class Batch:
     """
 
     __slots__ = (
-        "child_rows", "children", "columns", "count", "heads", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "stored", "strings", "uniform",
-        "unions", "vectors", "via",
+        "child_rows", "children", "columns", "count", "heads", "inv", "masks", "name", "objects", "offsets", "parent", "pos", "stored", "strings",
+        "uniform", "unions", "vectors", "via",
     )  # fmt: skip
 
     def __init__(self, name: str, pos: Ints, parent: Batch | None, via: Field | None) -> None:

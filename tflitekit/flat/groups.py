@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._base import Field, class_of, members_of
+from .._base import Field, members_of
 from .._walk import ZERO_IS_NONE
 from .batches import Ints, plan
 

@@ -10,12 +10,12 @@ import struct
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import accumulate, chain, compress
-from operator import and_, or_
+from operator import and_, attrgetter, or_
 from typing import Any
 
 import numpy as np
 
-from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, Table, class_of, table_name, walk
+from .._base import ARRAYS, UNREADABLE, Dangling, Field, OpaqueUnion, class_of, table_name, walk
 from .._schema import UNIONS
 from .._walk import ZERO_IS_NONE, joined_bytes, misplaced
 from ..errors import LossyWriteError, SerializeError
@@ -26,7 +26,7 @@ from .groups import OUTSIDE, VIEWS, Column, Group, Mask, Out, attribute_of, is_b
 
 # Codes in reference columns: no object, and (from RAW - 2**31 on) the index of a placeholder.
 _NONE, _RAW = -(1 << 40), 1 << 40
-_PRESENT: Any = vars(Table)["_present"]
+_present = attrgetter("_present")
 
 
 class Layout:
@@ -115,7 +115,7 @@ class Layout:
         return children
 
     def _present(self, group: Group) -> list[int]:
-        bits = list(map(_PRESENT.__get__, group.objects))
+        bits = list(map(_present, group.objects))
         known = plan(group.name).known
         for value in set(bits):
             if value & ~known:

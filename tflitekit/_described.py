@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ._base import Dangling
 from ._metadata_schema import ImageProperties, ModelMetadata, NormalizationOptions, TensorMetadata
@@ -11,8 +11,7 @@ from .graph import Model, SubGraph, Tensor
 IMAGE_CHANNELS = (1, 3, 4)
 
 
-@dataclass(frozen=True)
-class CountProblem:
+class CountProblem(NamedTuple):
     """The metadata describes `listed` inputs or outputs of a subgraph that has `actual`."""
 
     message: str

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._schema import BlockwiseQuantization, MultiAxisQuantization
 from ._walk import Positions, printable
@@ -14,8 +13,7 @@ from .graph import Deferred, Model, QuantizationParameters, SubGraph, Tensor
 from .types import text
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One broken invariant. `severity` is `error`, `warning` or `info`; `path` works with `Model.at`; `name` is the tensor's, '' if none is meant."""
 
     severity: str

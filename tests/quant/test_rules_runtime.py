@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -123,7 +122,7 @@ def test_the_oracle_sees_a_wrong_fact() -> None:
     }  # fmt: skip
     facts = {fact.name: fact for fact in FACTS}
     for name, reaction in wrong.items():
-        claim = replace(facts[name], reactions={Runtime.REFERENCE: reaction})
+        claim = facts[name]._replace(reactions={Runtime.REFERENCE: reaction})
         assert list(failures(claim, [next(deviations(claim))])), name
 
 

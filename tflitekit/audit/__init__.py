@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._metadata_schema import ModelMetadata
 from .._walk import collector_paused
@@ -20,8 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Audit:
+class Audit(NamedTuple):
     """The result: `scheme` is the name (such as "dynamic-range"), `verdict` all that is known of it, `findings` the worst first.
 
     `weights` is what they hold, if that was asked for.

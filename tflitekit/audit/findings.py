@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._metadata_schema import ModelMetadata
 from .._schema import TensorType
@@ -28,8 +27,7 @@ SEVERITIES = (ERROR, WARNING, INFO)
 _HARMFUL = frozenset({Behaviour.REFUSES, Behaviour.CRASHES, Behaviour.WRONG, Behaviour.UNDEFINED})
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One finding.
 
     `path` is the tensor or operator that is at fault, `name` its tensor name as text, `operator` the path of the operator whose rule is broken ("" if
@@ -44,7 +42,7 @@ class Finding:
     found: Any = None
     expected: Any = None
     operator: str = ""
-    reactions: Mapping[Runtime, Reaction] = field(default_factory=lambda: MappingProxyType({}))
+    reactions: Mapping[Runtime, Reaction] = MappingProxyType({})
     source: str = ""
 
     @property

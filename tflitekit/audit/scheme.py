@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..graph import Model, SubGraph, Tensor
 from ..types import FLOAT_TYPES
@@ -27,8 +28,7 @@ FLOAT32, MIXED, COMPILED, NO_WEIGHTS = "float32", "mixed", "compiled", "no-weigh
 SCHEMES = (FLOAT32, FLOAT16_WEIGHTS, WEIGHT_ONLY, DYNAMIC_RANGE, FULL_INTEGER, MIXED, COMPILED, NO_WEIGHTS)
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """One row of coverage: how many operators run in a mode, with how many bytes of weights and multiply-accumulates."""
 
     mode: str
@@ -37,16 +37,14 @@ class Share:
     macs: int
 
 
-@dataclass(frozen=True)
-class Crossing:
+class Crossing(NamedTuple):
     """A tensor that enters or leaves an island, and the operator on the other side (None: the caller)."""
 
     tensor: Tensor
     operator: Execution | None
 
 
-@dataclass(frozen=True)
-class Island:
+class Island(NamedTuple):
     """Connected operators that compute in float inside a model that otherwise computes on integers."""
 
     operators: tuple[Execution, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import EditError
 from ..graph import Tensor
@@ -12,8 +12,7 @@ from ..quant.statistics import CodeStatistics, NumberStatistics, ScaleStatistics
 from .execution import Execution
 
 
-@dataclass(frozen=True, eq=False)
-class WeightScan:
+class WeightScan(NamedTuple):
     """One weight tensor: where it is, the first operator that reads it, its statistics, or the problem with reading it.
 
     Channels are those of its scales; of a tensor with one scale those of the operator's output.

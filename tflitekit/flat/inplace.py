@@ -14,7 +14,6 @@ import stat
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,8 +54,7 @@ class Span(NamedTuple):
         return self.start + len(self.old)
 
 
-@dataclass(frozen=True)
-class Recovery:
+class Recovery(NamedTuple):
     """What was found of an interrupted edit, and done about it.
 
     `outcome`: "none" (no record), "unbegun" (the model still is the old one), "complete" (it is the new one), "restored" (it was a mixture and is

@@ -158,8 +158,7 @@ def float32_scale(scale: Any) -> np.float32:
     return stored
 
 
-@dataclass(frozen=True)
-class Derived:
+class Derived(NamedTuple):
     """What was asked for, exactly, and the nearest that a file can hold.
 
     `scale`, `mean`, `std` and `range` are the asked values in float64, before anything is rounded. `widened_from` is None, or the given range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ RIGHT, UINT8, APPROXIMATE, INCOMPLETE = "right", "right for uint8", "approximate
 UNRELIABLE, WRONG = "unreliable", "wrong"
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A statement about quantization parameters, its verdict, and why. `worked` says what it gives for one case, where that is of interest."""
 
     statement: str
@@ -176,8 +175,7 @@ CLAIMS = (
 )
 
 
-@dataclass(frozen=True)
-class Producer:
+class Producer(NamedTuple):
     """A way of computing the parameters, where it is used, and what it gives."""
 
     arithmetic: str

@@ -9,7 +9,7 @@ the two cancel, and codes are image bytes. They need not cancel, but what is nor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ MOST_CLIPPED = 25
 LEAST_SHARE = 0.75
 
 
-@dataclass(frozen=True)
-class Normalization:
+class Normalization(NamedTuple):
     """Mean and std as metadata states them: each one number, or one per channel."""
 
     mean: tuple[float, ...]
@@ -54,8 +53,7 @@ class Normalization:
         return Range(min(ends), max(ends))
 
 
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What becomes of the 256 image bytes when they are normalized and then quantized; of several channels, the worst.
 
     `clipped` bytes lie more than one code outside the range; `share` of the tensor's range is used (of its larger half if that is symmetric);
@@ -115,8 +113,7 @@ def _share(affine: Affine, used: Range) -> float:
     return max(0.0, min(high, used.max) - max(low, used.min)) / (high - low)
 
 
-@dataclass(frozen=True)
-class ByteRule:
+class ByteRule(NamedTuple):
     """Image byte b is the code b + offset.
 
     `deviation`: LSB by which the tensor's real value of that code differs from (b - mean) / std at worst; `exact`: it differs only by the rounding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._schema import TensorType
 from .affine import Affine
@@ -12,8 +12,7 @@ BYTE_SHIFT = {TensorType.UINT8: 0, TensorType.INT8: -128}  # code - image byte
 IMAGE, RANGE, SAMPLES = "image", "range", "samples"
 
 
-@dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(NamedTuple):
     """A usual way to make real inputs from stored numbers: real = (number - mean) / std.
 
     `kind` says what the numbers are. `image`: bytes 0 to 255, which are the codes of a uint8 tensor (less 128 for int8). `range`: bytes too, but
@@ -38,8 +37,7 @@ class Preprocessing:
         return f"({moved}) / {self.std:g}" if self.mean else f"{moved} / {self.std:g}"
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A preprocessing that fits, and how far off it is at worst, in LSBs: steps of one image byte (of one 16-bit sample for sound)."""
 
     preprocessing: Preprocessing

@@ -6,8 +6,7 @@ Data is read in blocks, so that memory stays at a few megabytes whatever the ten
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,7 @@ CODE_TYPES = frozenset({TensorType.INT8, TensorType.UINT8, TensorType.INT16, Ten
 _SIGNED = frozenset({TensorType.INT8, TensorType.INT16, TensorType.INT4, TensorType.INT2})
 
 
-@dataclass(frozen=True, eq=False)
-class CodeStatistics:
+class CodeStatistics(NamedTuple):
     """The codes of a quantized constant.
 
     `counts` is how often each code occurs, from the lowest that the type has. The vectors have one element for each slice along `axis`, or a single
@@ -92,8 +90,7 @@ class CodeStatistics:
         return int(self.counts[code - self.limits[0]])
 
 
-@dataclass(frozen=True, eq=False)
-class NumberStatistics:
+class NumberStatistics(NamedTuple):
     """The values of a constant that holds numbers: floats, or wide integers such as biases.
 
     `counts` are those of equal bins from `minimum` to `maximum`, of the finite values; one bin if they are all the same.
@@ -108,8 +105,7 @@ class NumberStatistics:
     not_finite: int
 
 
-@dataclass(frozen=True, eq=False)
-class ScaleStatistics:
+class ScaleStatistics(NamedTuple):
     """Several scales: how many, how many that are not positive and finite, and of the rest the extremes and equal bins of their logarithms."""
 
     size: int

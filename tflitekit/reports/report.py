@@ -19,8 +19,7 @@ class Cell(NamedTuple):
 Value = str | Cell
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table, and what becomes of it where the table does not fit.
 
     `priority` is the order in which columns give way: the highest first. A column with `own_line` then moves to a line of its own below the

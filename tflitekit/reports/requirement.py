@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from .._schema import TensorType
 from ..audit import SCHEMES, Scheme
@@ -17,8 +17,7 @@ GRANULARITIES = ("per-tensor", "per-channel", "blockwise")
 _PLAIN = frozenset({"INT32", "INT64", "UINT32", "UINT64", "BOOL", "STRING", "RESOURCE", "VARIANT"})
 
 
-@dataclass(frozen=True)
-class Requirement:
+class Requirement(NamedTuple):
     """A scheme and properties; `text` is how it was written."""
 
     scheme: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from ..._schema import BuiltinOperator, TensorType
 
@@ -42,8 +43,7 @@ class Behaviour(Enum):
     CRASHES = "kills the process"
 
 
-@dataclass(frozen=True, eq=False)
-class Reaction:
+class Reaction(NamedTuple):
     """A behaviour, with a part of the error message that does not vary (REFUSES) or the name of the signal (CRASHES)."""
 
     behaviour: Behaviour
@@ -96,8 +96,7 @@ class Granularity(Enum):
     BLOCKWISE = "blockwise"
 
 
-@dataclass(frozen=True, eq=False)
-class Fact:
+class Fact(NamedTuple):
     """How runtimes treat one deviation.
 
     `name` is unique. `operators` are the names of those it holds for (empty: all, or any tensor). `activation` and `weights` restrict it to element
@@ -154,8 +153,7 @@ class Role(Enum):
     FLAGS = "flags"  # a BOOL result
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """One input or output: its role, whether it may be absent, whether it repeats to the end of the list."""
 
     role: Role
@@ -163,8 +161,7 @@ class Operand:
     variadic: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class WeightForm:
+class WeightForm(NamedTuple):
     """A way to store the weights that kernels compute: element types, granularity, and the runtimes that return right values.
 
     `activation` FLOAT32 is the hybrid (dynamic-range) form, whose bias stays FLOAT32. `condition` states what else must hold, in words.
@@ -178,8 +175,7 @@ class WeightForm:
     condition: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class WeightsRule:
+class WeightsRule(NamedTuple):
     """The weights of an operator.
 
     `operands` are input positions. `quantized_dimension` is the dimension of per-channel scales, from the end if negative, None if there is no
@@ -214,8 +210,7 @@ class WeightsRule:
         return tuple(form.granularity for form in self.forms if (form.activation, form.weights) == (activation, weights))
 
 
-@dataclass(frozen=True, eq=False)
-class BiasRule:
+class BiasRule(NamedTuple):
     """A bias: its types by activation type, and the two tensors whose scales multiply to its own.
 
     `factors` are operands ("in0", "intermediate4"); its zero point and quantized dimension are 0. `selector` is the option that chooses between two
@@ -232,8 +227,7 @@ class BiasRule:
     unless: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class FixedParameters:
+class FixedParameters(NamedTuple):
     """The parameters that an output of this element type must have, by convention of the converters; the facts say who insists."""
 
     type: TensorType
@@ -252,8 +246,7 @@ class Sharing(Enum):
     RESCALED = "kernels convert"
 
 
-@dataclass(frozen=True, eq=False)
-class SameParameters:
+class SameParameters(NamedTuple):
     """Operands whose scale and zero point should be equal, for activations of these types."""
 
     group: tuple[str, ...]
@@ -262,8 +255,7 @@ class SameParameters:
     source: str
 
 
-@dataclass(frozen=True, eq=False)
-class Need:
+class Need(NamedTuple):
     """The version that an operator needs if its operand types and all conditions match.
 
     `types` maps operands ("in0") to element types, `conditions` are names of `versions.CONDITIONS`.
@@ -274,8 +266,7 @@ class Need:
     conditions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Versions:
+class Versions(NamedTuple):
     """The versions that a resolver knows, and the one that a form needs: the first match of `needs`, else `lowest`.
 
     `reference_highest` is the highest of the reference resolver, 0 if the operator is missing there. `minimum_runtime` are the TFLite versions that

@@ -10,8 +10,8 @@ line forbids is taken. All of it was measured, by changing one operand of a soun
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..._schema import TensorType
 from .model import Reaction, Runtime
@@ -20,8 +20,7 @@ from .notation import FINE, IGNORES, WRONG, names, refuses, types
 SOURCE = "measured: one operand of another type"
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """A demand on one operand: the type of `like`, or one of `types`; only `when` the data has one of these types (empty: always).
 
     `operand` is "in1", "in*" (all inputs) or "out0". `per_channel` restricts it to weights with several scales. Otherwise the model is refused,
@@ -38,8 +37,7 @@ class Taken:
     option: str = ""
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """An operand of a type that the kernel does not expect there, with what each runtime does."""
 
     operand: str

@@ -34,7 +34,7 @@ def lay_out_few(layout: Layout, group: Group, bits: list[int], stored: int) -> l
             return None
         size, slot = (SIZES[field.type] if field.kind == "scalar" else 4), field.slot
         if field.kind == "scalar":
-            numbers = layout.references(group, field, values, group.scope).tolist() if field.refers_to else values
+            numbers = layout.references.of(group, field, values, group.scope).tolist() if field.refers_to else values
             pack, default = SCALARS[field.type].pack, field.default
             contents = [pack(number) if number != default or b >> slot & 1 else None for number, b in zip(numbers, bits, strict=True)]
         elif field.kind == "table":

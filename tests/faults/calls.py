@@ -17,7 +17,7 @@ except ImportError:
 NAMES = (
     "open", "close", "read", "write", "lseek", "fsync", "ftruncate", "truncate", "replace", "rename", "link", "unlink", "remove", "mkdir",
     "stat", "lstat", "fstat", "chmod", "fchmod", "chown", "fchown", "pread", "pwrite", "writev", "sendfile", "copy_file_range",
-    "posix_fadvise",
+    "posix_fadvise", "listxattr", "getxattr", "setxattr",
 )  # fmt: skip
 PLACES: list[tuple[Any, str]] = [(os, name) for name in NAMES if hasattr(os, name)] + [(mmap, "mmap")] + ([(fcntl, "flock")] if fcntl else [])
 

@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -114,6 +115,29 @@ def test_permissions_and_links_are_kept(saved: Path) -> None:
     finally:
         os.umask(before)
     assert new.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux keeps them")
+@pytest.mark.parametrize("backup", [False, True])
+def test_access_lists_and_attributes_are_kept(saved: Path, monkeypatch: pytest.MonkeyPatch, backup: bool) -> None:
+    """Of the file replaced, and of its backup also where that is a copy; what security modules keep of the old content is not carried over."""
+    entries = [(1, 6, -1), (2, 4, 12345), (4, 4, -1), (16, 4, -1), (32, 0, -1)]  # as `setfacl -m user:12345:r`: owner, user, group, mask, others
+    wanted = {
+        "user.origin": b"converter", "system.posix_acl_access": struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries),
+    }  # fmt: skip
+    try:
+        for name, value in wanted.items():
+            os.setxattr(saved, name, value)
+    except OSError as error:
+        pytest.skip(f"the file system keeps none: {error.strerror}")
+    monkeypatch.setattr(os, "link", refusing)
+    tk.write(tk.parse(BODY), saved, overwrite=True, backup=backup)
+    for path in [saved, *([files.backup_path(saved)] if backup else [])]:
+        assert {name: os.getxattr(path, name) for name in os.listxattr(path) if not name.startswith("security.")} == wanted
+
+
+def refusing(*_: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @pytest.mark.parametrize("target", ["/dev/null", "/dev/full"])

@@ -33,6 +33,7 @@ _SLICE = 1 << 18
 _JOIN = 1 << 16  # pieces below this size are written together
 _RESERVED = 1 << 24  # bytes from which on room is reserved before they are written
 _BEHIND = 1 << 22  # bytes that are written before the disk is told to begin
+_ACCESS_LIST = "system.posix_acl_access"
 OPENING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -190,8 +191,9 @@ def replace_file(
     """Write the pieces to `path` atomically and durably; returns the state of the new file.
 
     They go to a temporary file in the same folder, which `check` reads back before it takes the name; `guard` may still refuse then. A symbolic link
-    stays and its target is replaced; owner and permissions are those of the file replaced, or follow the umask. The file replaced stays as `backup`,
-    which must not exist; `written` is told how many bytes each write wrote. OutputError, and no file left behind, if anything fails.
+    stays and its target is replaced; owner, permissions, access list and attributes are those of the file replaced, or follow the umask. The file
+    replaced stays as `backup`, which must not exist; `written` is told how many bytes each write wrote. OutputError, and no file left behind, if
+    anything fails.
     """
     target = real_path(path)
     old = _status_of_target(path, target, overwrite)
@@ -207,7 +209,7 @@ def replace_file(
         except OSError as error:
             leftovers.clear()
             raise OutputError(f"{path}: cannot create a file in {target.parent} ({error.strerror})") from None
-        stamp = _write_temporary(descriptor, pieces, old, check, written)
+        stamp = _write_temporary(descriptor, pieces, (old, target) if old else None, check, written)
         guard()
         if backup is not None:
             _keep(target, backup, leftovers)
@@ -265,14 +267,14 @@ def _status_of_target(path: Path, target: Path, overwrite: bool) -> os.stat_resu
 
 
 def _write_temporary(
-    descriptor: int, pieces: Pieces, old: os.stat_result | None, check: Callable[[memoryview], None], written: Callable[[int], None]
+    descriptor: int, pieces: Pieces, old: tuple[os.stat_result, Path] | None, check: Callable[[memoryview], None], written: Callable[[int], None]
 ) -> Stamp:
-    """Finish, check and make durable a new file of the pieces, with the owner and permissions of the old one."""
+    """Finish, check and make durable a new file of the pieces, with the owner, permissions and attributes of the old one."""
     try:
         _reserve(descriptor, sum(map(len, pieces)))
         size = _write_all(descriptor, pieces, written)
         if old is not None:
-            _take_over(descriptor, old)
+            _take_over(descriptor, *old)
         _check_written(descriptor, size, check)
         os.fsync(descriptor)
         return stamp_of(os.fstat(descriptor))
@@ -297,8 +299,8 @@ def _reserve(descriptor: int, size: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _take_over(descriptor: int, old: os.stat_result) -> None:
-    """Give a file the owner, if we may, and the permissions of another."""
+def _take_over(descriptor: int, old: os.stat_result, replaced: Path | int) -> None:
+    """Give a file the owner, if we may, and the permissions of another, and what users have attached to that: access lists, and attributes."""
     if hasattr(os, "fchown"):
         mine = os.fstat(descriptor)
         if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
@@ -306,6 +308,12 @@ def _take_over(descriptor: int, old: os.stat_result) -> None:
                 os.fchown(descriptor, old.st_uid, old.st_gid)
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # file systems without any
+            for name in os.listxattr(replaced):
+                if name.startswith("user.") or name == _ACCESS_LIST:
+                    with contextlib.suppress(OSError):
+                        os.setxattr(descriptor, name, os.getxattr(replaced, name))
 
 
 def _keep(target: Path, backup: Path, leftovers: list[Path]) -> None:
@@ -332,7 +340,7 @@ def _copy_new(source: Path, copy: Path) -> None:
         writing = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPENING, 0o666)
         stack.callback(os.close, writing)
         _write_all(writing, iter(lambda: os.read(reading, _SLICE), b""))
-        _take_over(writing, os.fstat(reading))
+        _take_over(writing, os.fstat(reading), reading)
         os.fsync(writing)
 
 

@@ -262,6 +262,8 @@ def test_mistakes_are_told_with_the_next_step(tmp_path: Path, capsys: pytest.Cap
     for arguments, said in (
         (["tensors", model, "--histograms"], "Did you mean --histogram? See: tflitekit tensors --help"),
         (["summary", cut], "It may be incomplete: copy or download it again"),
+        (["summary", array], "is not a TFLite model but a text file; name the .tflite file itself"),
+        (["requantize-weights", model, "--recipe", tmp_path / "nope"], "nope: No such file"),
         (["copy", model, "-o", model], "exists; replace it with --force"),
         (["tensors", model, "--subgraph", "9"], "counted from 0"),
         (["tensors", model, "--export", "x.csv"], "--export x.csv: expected a file name ending in .json or .npz"),

@@ -58,6 +58,10 @@ def test_one_row_a_file_a_total_and_errors_that_do_not_end_it(
     assert [line.split()[0] for line in out.splitlines() if ".tflite" in line][:4] == ["a.tflite", "b.tflite", "c.tflite", "d[1].tflite"]
     assert "1 unreadable" in out.splitlines()[0] and "z.tflite" in out
     assert err.count("\n") == 1 and "z.tflite" in err
+    damaged = (folder / "a.tflite").read_bytes()[:400]
+    (folder / "z.tflite").write_bytes(damaged)
+    assert main([command, str(folder), "--jobs", jobs]) == 3
+    assert capsys.readouterr().err.endswith("It may be incomplete: copy or download it again\n")  # as of a single file
     (folder / "z.tflite").unlink()
     assert main([command, str(folder), "--jobs", jobs]) == 0
 

@@ -76,7 +76,7 @@ def test_apply_runs_several_passes(model: Path, capsys: pytest.CaptureFixture[st
         (["--tensor", "x", "--scale", "1", "--scale", "2", "--keep", "real"], 2, "--scale is given twice"),
         (["--tensor", "nobody", "--scale", "1", "--keep", "real"], 2, "no tensor is named 'nobody'"),
         (["--tensor", "x", "--scale", "1", "--keep", "maybe"], 2, "invalid choice: 'maybe'"),
-        (["--from", "none.json", "--keep", "real"], 2, "none.json: No such file"),
+        (["--from", "none.json", "--keep", "real"], 3, "none.json: No such file"),
     ],
 )  # fmt: skip
 def test_usage_errors_are_one_line(model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
@@ -159,6 +159,9 @@ def test_work_is_shown_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tflitekit.cli.rewrite.progress", progress)
     assert main(["requantize-weights", str(path), "--to", "int4"]) == 0
     assert told[0] == (0, 1, "w") and set(told[1:]) == {(0, 0, "MiB written")}  # the pass, then the file
+    told.clear()
+    assert main(["requantize-weights", str(path), "--try", "int8,int4,int2"]) == 0
+    assert told == [(0, 3, "w"), (1, 3, "w"), (2, 3, "w")]  # one whole, which no choice begins anew
 
 
 @pytest.mark.parametrize("width", [80, 140])

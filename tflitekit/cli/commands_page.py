@@ -16,9 +16,9 @@ INTRODUCTION = """\
 # Commands
 
 Every command but `completion` takes `--json` (the report as data), `--svg FILE` and `--html FILE` (the report as a picture or a page). Exit
-codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write, 4 refused, with the reason, 5 the check in the
-runtime failed. Reports go to standard output, errors and progress to standard error. On a terminal reports are folded to its width; in a pipe
-every row of a table is one line. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are honoured.
+codes: 0 fine, 1 findings or differences, 2 usage, 3 cannot read or write (models, and the files of options such as `--data`, `--from` and
+`--recipe`), 4 refused, with the reason, 5 the check in the runtime failed. Reports go to standard output, errors and progress to standard error.
+On a terminal reports are folded to its width; in a pipe every row of a table is one line. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are honoured.
 
 This page is generated from the parsers: `python -m tflitekit.cli.commands_page docs/commands.md`.
 """

@@ -13,11 +13,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, cast
 
 from ..errors import RecoveryWarning
 from ..passes.registry import ENTRIES
 from .patience import Patience, stop_showing
+
+if TYPE_CHECKING:
+    from ..errors import TFLiteKitError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -348,11 +351,10 @@ def _check_command(wanted: str | None) -> None:
 
 def report_error(error: Exception) -> int:
     """Print an error in one line and return its exit code."""
-    from ..errors import CorruptError, TFLiteKitError
+    from ..errors import TFLiteKitError
 
     if isinstance(error, TFLiteKitError):
-        hint = ". It may be incomplete: copy or download it again" if isinstance(error, CorruptError) else ""
-        print_error(str(error).replace("overwrite=True (--force)", "--force") + hint)
+        print_error(message_of(error))
         return error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -362,6 +364,14 @@ def report_error(error: Exception) -> int:
     else:
         print_error(f"internal error, {type(error).__name__}: {error}. Run it again with --traceback and report it")
     return TFLiteKitError.exit_code
+
+
+def message_of(error: TFLiteKitError) -> str:
+    """What the command line says of an error: the next step where there is one, in words of the command line."""
+    from ..errors import CorruptError
+
+    hint = ". It may be incomplete: copy or download it again" if isinstance(error, CorruptError) else ""
+    return str(error).replace("overwrite=True (--force)", "--force") + hint
 
 
 def print_error(message: str) -> None:

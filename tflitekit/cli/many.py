@@ -91,11 +91,12 @@ def located(names: Sequence[str]) -> dict[str, str]:
 def call(function: Callable[[str], Facts], path: str) -> Result:
     """The result for one file; what cannot be read is a result too."""
     from ..errors import TFLiteKitError
+    from .main import message_of
 
     try:
         return Result(path, function(path))
     except TFLiteKitError as error:
-        return Result(path, None, str(error), error.exit_code)
+        return Result(path, None, message_of(error), error.exit_code)
     except (OSError, MemoryError, RecursionError) as error:
         return Result(path, None, f"{path}: {error or type(error).__name__}")
 

@@ -121,16 +121,16 @@ def map_file(path: Path) -> tuple[memoryview, Stamp]:
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a directory, not a model file")
+            raise InputError(f"{path} is a directory, not a model file; name a file in it")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file")
         if status.st_size == 0:
-            raise InputError(f"{path} is empty")
+            raise InputError(f"{path} is empty; {_AGAIN}")
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), stamp_of(status)
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from None
     except ValueError:  # emptied a moment ago
-        raise InputError(f"{path} is empty") from None
+        raise InputError(f"{path} is empty; {_AGAIN}") from None
     finally:
         close_quietly(descriptor)
 
@@ -147,9 +147,11 @@ def _reason(error: OSError) -> str:
 
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive; extract it first"), (b"\x1f\x8b", "gzip-compressed; decompress it first"),
-    (b"\x89HDF\r\n", "an HDF5 file (a Keras model, perhaps); convert it to TFLite first"), (b"\x7fELF", "an executable or library"),
-    (b"ARML0", "an ARM NN model"), (b"\x08\x03\x12", "probably an ONNX model"), (b"\x08", "probably a protocol buffer (ONNX or TensorFlow)"),
+    (b"\x89HDF\r\n", "an HDF5 file (a Keras model, perhaps); convert it to TFLite first"),
+    (b"\x7fELF", "an executable or library; name the .tflite file itself"), (b"ARML0", "an ARM NN model; take the model that it was made from"),
+    (b"\x08", "probably a protocol buffer (ONNX or TensorFlow); convert it to TFLite first"),
 )  # fmt: skip
+_AGAIN = "copy or download it again"
 
 
 def check_format(data: memoryview, name: str) -> None:
@@ -165,16 +167,16 @@ def check_format(data: memoryview, name: str) -> None:
     if head[8:12] == IDENTIFIER:
         raise InputError(f"{name} is a size-prefixed flatbuffer; remove its first 4 bytes")
     if len(data) < 8:
-        raise InputError(f"{name} is not a TFLite model: only {len(data)} bytes long")
+        raise InputError(f"{name} is not a TFLite model: only {len(data)} bytes long; {_AGAIN}")
     guess = next((what for magic, what in _MAGIC if head.startswith(magic)), None)
     if guess is None and text[:1] in b"{[" and text:
-        guess = "a JSON file"
+        guess = "a JSON file; name the .tflite file itself. From the JSON form of a model, flatc makes one with the schema of TFLite"
     if guess is None and text[:1] == b"<":
-        guess = "an HTML or XML file; a download may have gone wrong"
+        guess = f"an HTML or XML file; a download may have gone wrong: {_AGAIN}, by the address of the file itself"
     if guess is None and head and all(c in b"\t\n\r\f\x1b" or c >= 32 for c in head):
-        guess = "a text file"
+        guess = "a text file; name the .tflite file itself"
     if guess is None:
-        guess = f"something else: bytes 4 to 7 are {head[4:8]!r}, expected {IDENTIFIER!r}"
+        guess = f"something else: bytes 4 to 7 are {head[4:8]!r}, expected {IDENTIFIER!r}. If it should be one, {_AGAIN}"
     raise InputError(f"{name} is not a TFLite model but {guess}")
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .. import types
 from .._schema import TensorType
-from ..errors import EditError, RefusedError
+from ..errors import EditError, InputError, RefusedError
 from ..graph import Model, QuantizationParameters, Tensor
 from ..quant.affine import float32_scale, rounded
 from .base import Notes
@@ -295,7 +295,7 @@ class ParameterTable(tuple[dict[str, Any], ...]):
 
 
 def read_table(name: str) -> ParameterTable:
-    """The rows of a table file; EditError for a file that is none."""
+    """The rows of a table file; InputError for a file that cannot be read or is none."""
     path = Path(name)
     try:
         if path.suffix == ".npz":
@@ -306,11 +306,9 @@ def read_table(name: str) -> ParameterTable:
             raise TypeError("no list of tensors")
         return _named(rows, name)
     except OSError as error:
-        raise EditError(f"{name}: {error.strerror or error}") from None
-    except EditError:
-        raise
-    except Exception as error:
-        raise EditError(f"{name}: not a table of parameters as `tensors --export` writes it ({error})") from None
+        raise InputError(f"{name}: {error.strerror or error}") from None
+    except Exception as error:  # of numpy, zipfile and json, and of tables that lack something
+        raise InputError(f"{name}: not a table of parameters as `tensors --export` writes it ({error})") from None
 
 
 def _named(rows: Iterable[dict[str, Any]], name: str) -> ParameterTable:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._schema import TensorType
-from ...errors import EditError
+from ...errors import EditError, InputError
 from ...quant.rules import Granularity
 from ..limits import check_limits
 
@@ -139,7 +139,8 @@ def choice_for(base: Choice, rules: tuple[Rule, ...], tensor: str, operators: fr
 
 
 def read_recipe(name: str) -> Recipe:
-    """The entries of a recipe file, a TOML document of [[weights]] tables; EditError for what cannot be meant."""
+    """The entries of a recipe file, a TOML document of [[weights]] tables; InputError for a file that cannot be read as such, EditError for what
+    cannot be meant."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -147,9 +148,9 @@ def read_recipe(name: str) -> Recipe:
     try:
         document = tomllib.loads(Path(name).read_text("utf-8"))
     except OSError as error:
-        raise EditError(f"{name}: {error.strerror or error}") from None
+        raise InputError(f"{name}: {error.strerror or error}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise EditError(f"{name}: not a TOML document ({error})") from None
+        raise InputError(f"{name}: not a TOML document ({error})") from None
     tables = document.get("weights")
     if set(document) - {"weights"} or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise EditError(f"{name}: expected tables named [[weights]], and nothing else")

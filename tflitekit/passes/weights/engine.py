@@ -15,7 +15,7 @@ from ...errors import EditError, RefusedError
 from ...graph import Buffer, Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.kernels import Floats
 from ...types import INTEGER_RANGES, byte_size
-from ..base import Notes
+from ..base import Notes, Progress
 from ..bias import BiasKeeper, BiasUse, reencoded
 from ..costs import Cost, beyond, tell, tell_total
 from ..parameters import chosen
@@ -126,7 +126,13 @@ def _jobs(
                 refused[constant] = order
             else:
                 orders.append(order)
-    made = _encodings(orders, options.measured, KEPT if number is None else 0, notes)
+    turn, turns = (0, 1) if number is None else (number, len(options.try_))
+
+    def working(done: int, total: int, name: str) -> None:
+        """Each choice is one part of the whole, so that what is shown goes on where the last one ended."""
+        notes.working(turn * total + done, turns * total, name)
+
+    made = _encodings(orders, options.measured, KEPT if number is None else 0, working)
     jobs: list[Job] = []
     for order in orders:
         job = _job(order, made[order.key])
@@ -199,7 +205,7 @@ def _order(one: Plan, biases: dict[int, list[BiasUse]]) -> Order | str:
         return str(error)
 
 
-def _encodings(orders: Sequence[Order], measured: bool, room: int, notes: Notes) -> dict[Any, Encoding | str]:
+def _encodings(orders: Sequence[Order], measured: bool, room: int, working: Progress) -> dict[Any, Encoding | str]:
     """What comes out for every key, or why nothing does. `room` is how many bytes of results are kept; the rest is computed when it is written."""
     made: dict[Any, Encoding | str] = {}
     todo: list[tuple[Order, bool]] = []
@@ -211,7 +217,7 @@ def _encodings(orders: Sequence[Order], measured: bool, room: int, notes: Notes)
     def work(items: Iterator[tuple[Order, bool]]) -> None:
         for order, kept in items:
             one = order.plan
-            notes.working(len(made), len(todo), one.constant.tensor.name_str)
+            working(len(made), len(todo), one.constant.tensor.name_str)
             try:
                 made[order.key] = encode(
                     order.source, one.choice, one.granularity, one.axis, order.floor, measured or _has_limit(one.choice), kept

@@ -6,6 +6,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from tflitekit.reports.escape import escape
 from tflitekit.reports.facts_operators import operators_facts
 from tflitekit.reports.facts_summary import summary_facts
 from tflitekit.reports.facts_tensors import tensors_facts
-from tflitekit.reports.layout import _NARROW, cell_width, lay_out, wrap
+from tflitekit.reports.layout import _NARROW, cell_width, fold, lay_out, wrap
 from tflitekit.reports.operators import operators_report
+from tflitekit.reports.picture import picture
 from tflitekit.reports.render import console, plain, print_styled, show
-from tflitekit.reports.report import Column, Note, Report, Table, cell
+from tflitekit.reports.report import Cell, Column, KeyValues, Note, Report, Table, Value, cell
 from tflitekit.reports.summary import summary_report
 from tflitekit.reports.tensors import tensors_report
 from tflitekit.reports.theme import STYLES
@@ -140,13 +142,39 @@ def test_styles_exist_and_colour_is_used_only_where_wanted(monkeypatch: pytest.M
     assert "\x1b[32m" not in grey.getvalue()
 
 
-def test_commands_are_broken_only_if_they_are_longer_than_a_line() -> None:
-    text = "To repair it run `tflitekit fix-quantization m.tflite --bias retag`, then look again."
-    assert any("`tflitekit fix-quantization m.tflite --bias retag`" in piece for piece in wrap(text, 55))
-    assert wrap("a `b c d", 5) == ["a `b", "c d"]  # no end: as any text
-    for width in range(2, 90):
+def test_commands_stay_whole_so_that_they_can_be_copied() -> None:
+    command = "`tflitekit fix-quantization m.tflite --bias retag`"
+    text = f"To repair it run {command}, then look again. Or ({command}) do not."
+    for width in range(2, 140):
         pieces = wrap(text, width)
-        assert max(map(len, pieces)) <= width and "".join(pieces).replace(" ", "") == text.replace(" ", "")
+        assert "".join(pieces).replace(" ", "") == text.replace(" ", "") and sum(piece.count(command) for piece in pieces) == 2
+        assert all(len(piece) <= width or piece in (f"{command},", f"({command})") for piece in pieces)
+
+
+def test_what_else_is_quoted_is_broken_only_if_it_is_longer_than_a_line() -> None:
+    text = "It says `not a command but words` there."
+    assert wrap(text, 30) == ["It says", "`not a command but words`", "there."]
+    assert wrap("a `b c d", 5) == ["a `b", "c d"]  # no end: as any text
+    assert all(max(map(len, wrap(text, width))) <= width for width in range(2, 60))
+
+
+def test_commands_stay_whole_in_every_section_and_pictures_cut_nothing() -> None:
+    command = f"`tflitekit audit {'m' * 90}.tflite`"
+    rows: list[list[Value]] = [["1", f"To see more: {command}."]]
+    report = Report("t", [Note(f"See {command}."), KeyValues("k", [("fix", f"Do {command}.")]), Table("next", [Column("#"), Column("what")], rows)])
+    assert sum(plain(line).endswith(f"{command}.") for line in lay_out(report, 60)) == 3
+    html, svg = (picture(report, kind, 60) for kind in ("html", "svg"))
+    assert html.count(command) == 3 and command not in svg
+    texts = [unescape(text).replace("\xa0", " ") for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    assert max(map(len, texts)) <= 60 and "".join(texts).replace(" ", "").count(command.replace(" ", "")) == 3
+
+
+@given(st.text(max_size=80), st.integers(min_value=16, max_value=60))
+def test_folded_lines_keep_every_character(text: str, width: int) -> None:
+    line = [Cell("fix ", "label"), Cell(escape(text), "name")]
+    pieces = list(fold(line, width))
+    assert "".join(plain(piece) for piece in pieces).replace(" ", "") == plain(line).replace(" ", "")
+    assert all(sum(cell_width(part.text) for part in piece) <= width for piece in pieces)
 
 
 def test_no_column_of_a_report_on_a_real_model_is_empty(models: Path) -> None:

@@ -1,6 +1,7 @@
 """Arranges a report in lines of styled text for a given width, or for none.
 
 Without a width every row of a table is one line. With one, columns that do not fit move to a line of their own or are folded; nothing is cut.
+A command to copy stays one line even if it is wider: terminals fold it by themselves, and copy what they folded as the line that it is.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ INDENT = 2  # of histograms
 DEFAULT_WIDTH = 80  # of histograms in a pipe
 
 _BREAKS = re.compile(r"\.\.|[/;,_:]|(?<=[A-Za-z])-(?=[A-Za-z])")  # a line may end behind these
+_COMMAND = re.compile(r"\W{0,2}`tflitekit [^`]*`[.,;:)]{0,3}")
 _NARROW = re.compile("[ -~\xa1-\xac\xae-\xff\u2500-\u259f]*")  # one column each: Latin, frames, blocks; for these rich need not be imported
 
 
 def lay_out(report: Report, width: int | None) -> Iterator[Line]:
-    """The lines of the report, escaped; none is wider than `width` unless single words of the layout itself are."""
+    """The lines of the report, escaped; none is wider than `width` unless single words of the layout itself, code, or commands are."""
     for piece in wrap(escape(report.title), width):
         yield [Cell(piece, "title")]
     for section in report.sections:
@@ -81,16 +83,21 @@ def cell_width(text: str) -> int:
     return cell_len(text)
 
 
-def wrap(text: str, width: int | None) -> list[str]:
-    """The text in pieces of at most `width` columns, broken at blanks (in `commands` only if they are longer), else after `..` or a separator of a
-    path, else anywhere."""
+def wrap(text: str, width: int | None, commands: bool = True) -> list[str]:
+    """The text in pieces of at most `width` columns, broken at blanks, else after `..` or a separator of a path, else anywhere. What stands in
+    `backquotes` is broken only if it is longer; with `commands`, `tflitekit commands` are never broken, so that their pieces may be wider."""
     if width is None or cell_width(text) <= width:
         return [text]
     width = max(width, 2)
     pieces = []
     while cell_width(text) > width:
+        command = _COMMAND.match(text) if commands else None
+        if command is not None and cell_width(command[0]) > width:
+            pieces.append(command[0])
+            text = text[command.end() :].lstrip(" ")
+            continue
         cut = _fitting(text, width)
-        at = _outside(text, text.rfind(" ", 1, cut + 1), width)
+        at = _outside(text, text.rfind(" ", 1, cut + 1), width, commands)
         if at > 0:
             pieces.append(text[:at])
             text = text[at:].lstrip(" ")
@@ -102,10 +109,22 @@ def wrap(text: str, width: int | None) -> list[str]:
     return [*pieces, text] if text else pieces
 
 
-def _outside(text: str, at: int, width: int) -> int:
-    """A blank to break at: the one given, or if it is within `a command` that fits on a line of its own, that in front of it."""
+def fold(line: Line, width: int) -> Iterator[Line]:
+    """A line in lines of at most `width` columns, where the last text is what is wider: a command or code, now broken as any text."""
+    indent = sum(cell_width(part.text) for part in line[:-1])
+    if not line or indent + cell_width(line[-1].text) <= width:
+        yield line
+        return
+    for index, piece in enumerate(wrap(line[-1].text, max(width - indent, MIN_COLUMN), commands=False)):
+        yield [*(line[:-1] if index == 0 else [Cell(" " * indent)]), line[-1]._replace(text=piece)]
+
+
+def _outside(text: str, at: int, width: int, commands: bool) -> int:
+    """A blank to break at: the one given, or if it is within something that is not broken, that in front of it."""
     start = text.rfind("`", 0, max(at, 0))
-    if text.count("`", 0, max(at, 0)) % 2 == 0 or (end := text.find("`", at)) < 0 or cell_width(text[start : end + 1]) > width:
+    if text.count("`", 0, max(at, 0)) % 2 == 0 or (end := text.find("`", at)) < 0:
+        return at
+    if cell_width(text[start : end + 1]) > width and not (commands and _COMMAND.match(text, start)):
         return at
     before = text.rfind(" ", 1, start + 1)
     return before if before > 0 else at

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Iterable
 
 from .escape import escape
-from .layout import lay_out
+from .layout import Line, fold, lay_out
 from .render import print_styled, themed
 from .report import Report
 
@@ -54,7 +55,7 @@ _SUPERFLUOUS = re.compile(r'<text [^>]*>\n</text>| clip-path="[^"]*"')
 
 
 def picture(report: Report, kind: str, width: int | None) -> str:
-    """The report as "svg" or "html", folded at `width` columns."""
+    """The report as "svg" or "html", folded at `width` columns: of a picture every line, since it would cut what is wider; a page is scrolled."""
     from rich.console import Console
 
     columns = width or WIDTH
@@ -62,7 +63,10 @@ def picture(report: Report, kind: str, width: int | None) -> str:
         file=io.StringIO(), record=True, width=columns, force_terminal=True, color_system="truecolor", legacy_windows=False, theme=themed(),
         highlight=False, markup=False, emoji=False,
     )  # fmt: skip
-    print_styled(lay_out(report, columns), console, gaps=True)
+    lines: Iterable[Line] = lay_out(report, columns)
+    if kind == "svg":
+        lines = (piece for line in lines for piece in fold(line, columns))
+    print_styled(lines, console, gaps=True)
     if kind == "svg":
         return _SUPERFLUOUS.sub("", console.export_svg(title=_short(report.title), code_format=_FRAME))
     title = html.escape(escape(report.title)).replace("{", "{{").replace("}", "}}")

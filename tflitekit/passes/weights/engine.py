@@ -126,7 +126,7 @@ def _jobs(
                 refused[constant] = order
             else:
                 orders.append(order)
-    turn, turns = (0, 1) if number is None else (number, len(options.try_))
+    turn, turns = (0, 1) if number is None else (number, len(options.try_ or ()))
 
     def working(done: int, total: int, name: str) -> None:
         """Each choice is one part of the whole, so that what is shown goes on where the last one ended."""

@@ -94,8 +94,8 @@ next
 -  For integer input and output the ranges of the activations are needed, and
    this file does not have them: convert again with a representative dataset, as
    full-integer quantization.
--  `tflitekit observe examples/models/classifier_dynamic_range.tflite --data
-   SAMPLES` measures ranges on your samples.
+-  `tflitekit observe examples/models/classifier_dynamic_range.tflite --data SAMPLES`
+   measures ranges on your samples.
 """
 
 
@@ -297,7 +297,7 @@ def test_every_real_model_in_every_form(model_path: Path, capsys: pytest.Capture
         elif "--sarif" in form:
             check_log(json.loads(out))
         elif "--markdown" not in form:
-            assert max(map(len, out.splitlines())) <= 80
+            assert max(len(line) for line in out.splitlines() if "`tflitekit " not in line) <= 80  # commands stay whole
     assert model_path.stat().st_mtime_ns == before
 
 

@@ -57,6 +57,27 @@ def requantize(model: Model, name: str, **changes: object) -> None:
             setattr(q, attribute, value)
 
 
+def recurrent(normalized: bool) -> Model:
+    """Integer LSTM whose gates have biases in the scale that layer normalization asks for: its weights' times 2^-10."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    one = quantize(0.5, 0)
+    x = main.input("x", [1, 4], "INT8", one)
+    weights = [main.constant(f"w{n}", np.ones((4, 4), np.int8), quantization=one) for n in range(8)]
+    biases = [main.constant(f"b{n}", np.ones(4, np.int32), quantization=quantize(2**-22, 0)) for n in range(4)]
+    norms = [main.constant(f"n{n}", np.ones(4, np.int16), quantization=quantize(2**-12, 0)) if normalized else None for n in range(4)]
+    states = [main.tensor("h", [1, 4], "INT8", one, is_variable=True), main.tensor("c", [1, 4], "INT16", quantize(2**-11, 0), is_variable=True)]
+    y = main.tensor("y", [1, 4], "INT8", one)
+    main.operator("LSTM", [x, *weights, *[None] * 3, *biases, None, None, *states, *norms], [y], fused_activation_function="TANH")
+    main.output(y)
+    return builder.build()
+
+
+def test_biases_of_a_normalized_cell_have_a_scale_of_their_own() -> None:
+    assert "Q301" not in {f.code for f in audit(recurrent(True)).findings}
+    assert sum(f.code == "Q301" for f in audit(recurrent(False)).findings) == 4
+
+
 def narrow(model: Model) -> None:
     tensor(model, "w").type = tk.Tensor(type="INT4").type
 

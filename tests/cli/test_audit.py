@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from tflitekit.audit import SCHEMES
 from tflitekit.audit import SEVERITIES as ENGINE_SEVERITIES
 from tflitekit.cli.audit import RUNTIMES, SEVERITIES
 from tflitekit.cli.main import main
+from tflitekit.passes.registry import ENTRIES
 from tflitekit.quant.rules.model import Runtime
 
 from ..reports.models import NASTY, nasty, small
@@ -360,3 +363,19 @@ def test_pictures_of_the_constants_of_a_model(capsys: pytest.CaptureFixture[str]
     code, out, _ = call(capsys, "tensors", DYNAMIC, "--histogram", "--constant", "--quantized")
     assert code == 0 and out.count("\ntensor ") == 10 and "190 of 256 levels" in out
     assert "\ntensor " not in call(capsys, "tensors", DYNAMIC, "--constant")[1]
+
+
+STANDS_FOR = {"M": "0", "S": "100",}  # words of suggested commands that the user replaces
+FOR_THE_USER = {"SAMPLES", "FLOAT_MODEL", "NAME"}  # those that need something that is not there
+
+
+def test_every_command_that_is_suggested_works(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "audit", model_path, "--json")
+    (facts,) = json.loads(out)["models"]
+    for command in re.findall("`tflitekit ([^`]*)`", " ".join(facts["next"])):
+        words = [STANDS_FOR.get(word, word) for word in shlex.split(command)]
+        if not FOR_THE_USER & set(words):
+            rewrites = any(entry.name == words[0] for entry in ENTRIES)
+            code, _, err = call(capsys, *words, *["--dry-run"] * rewrites)
+            nothing_follows = words[0] == "fix-quantization" and code == 4
+            assert code == 0 or nothing_follows, (command, err)

@@ -32,8 +32,8 @@ from .audits import FINE, INT8, REFUSES, dense, example, facts_of, finding, text
 from .models import nasty, small
 
 KEYS = {
-    "file", "verdict", "why", "interface", "coverage", "islands", "float_operators", "weights", "runtime", "counts", "findings", "required",
-    "next",
+    "file", "verdict", "why", "interface", "coverage", "other_constants", "islands", "float_operators", "weights", "runtime", "counts", "findings",
+    "required", "next",
 }  # fmt: skip
 
 
@@ -252,6 +252,27 @@ def test_percentages_are_of_the_whole_model() -> None:
     nothing = facts_of(mixed_model())
     assert {row["percent"]["macs"] for row in nothing["coverage"]} == {None}
     assert set(MODE_TEXTS) == set(MODES)
+
+
+def test_tables_that_no_weight_bytes_count_are_told() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    words = main.input("words", [1, 4], "INT32")
+    table = main.constant("table", np.ones((100, 8), np.float32))
+    found = main.apply("GATHER", [table, words], TensorSpec("found", [1, 4, 8], "FLOAT32"), axis=0)
+    weights = main.constant("w", np.ones((2, 8), np.float32))
+    main.output(main.apply("FULLY_CONNECTED", [found, weights, None], TensorSpec("y", [4, 2], "FLOAT32")))
+    facts = facts_of(builder.build())
+    assert sum(row["weight_bytes"] for row in facts["coverage"]) == 64
+    path = "subgraphs[0].tensors[1]"
+    assert facts["other_constants"] == {
+        "bytes": 3200, "largest": {"path": path, "name": "table", "type": "FLOAT32", "bytes": 3200, "operators": ["GATHER"]},
+    }  # fmt: skip
+    said = "Weight bytes leave out 3200 bytes of other constants; the largest is 'table', 3200 bytes of FLOAT32 that GATHER reads.\n"
+    assert said in text(audit_report(facts))
+    facts["other_constants"]["bytes"] = 7  # of 71
+    assert "leave out" not in text(audit_report(facts))
+    assert facts_of(mixed_model())["other_constants"]["bytes"] == 4
 
 
 def test_islands_name_what_crosses() -> None:

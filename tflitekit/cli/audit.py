@@ -35,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sarif", metavar="FILE", help="write the findings as SARIF 2.1.0 to FILE, replacing it; - is stdout, instead of the report")
     add_json(
         parser,
-        "runtime, unreadable (each: path, message), models; of a model: file, verdict, why, interface, coverage, islands, float_operators, runtime, "
-        "weights (null without --weights), counts, findings, required, next",
+        "runtime, unreadable (each: path, message), models; of a model: file, verdict, why, interface, coverage, other_constants, islands, "
+        "float_operators, runtime, weights (null without --weights), counts, findings, required, next",
     )
 
 

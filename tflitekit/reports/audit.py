@@ -14,6 +14,7 @@ from .weights import weights_table
 
 SHOWN_ISLANDS = 8
 SHOWN_NAMES = 4
+WORTH_TELLING = 0.1  # part of the bytes of all constants
 MEASURES = {"operators": "operators", "weight_bytes": "weight bytes", "macs": "MACs"}
 STYLES = {"integer": "quantized", "hybrid": "dynamic", "boundary": "quantized"}
 BEHAVIOURS = {
@@ -32,6 +33,7 @@ def audit_report(facts: Facts, blocks: str = ASCII_BLOCKS) -> Report:
         *([_required(facts["required"])] if facts["required"] else []),
         _interface(facts),
         _coverage(facts, blocks),
+        *_other_constants(facts),
         *_islands(facts),
         *weights_table(facts["weights"] or [], blocks),
         *_findings(facts),
@@ -72,6 +74,18 @@ def _coverage(facts: Facts, blocks: str) -> Table:
             drawn = Cell(bar(row[measure], total, blocks), style)
             table.rows.append([head, Cell(row["mode"], style), drawn, share_text(row[measure], total), str(row[measure])])
     return table
+
+
+def _other_constants(facts: Facts) -> list[Section]:
+    """What the weight bytes leave out, where it is not little."""
+    other = facts["other_constants"]
+    if other is None or other["bytes"] < WORTH_TELLING * (other["bytes"] + sum(row["weight_bytes"] for row in facts["coverage"])):
+        return []
+    largest = other["largest"]
+    name = f"'{largest['name']}'" if largest["name"] else largest["path"]
+    readers = f" that {joined(largest['operators'])} read{'s' * (len(largest['operators']) == 1)}" if largest["operators"] else ""
+    text = f"Weight bytes leave out {other['bytes']} bytes of other constants; the largest is {name}, {largest['bytes']} bytes of {largest['type']}"
+    return [Note(f"{text}{readers}.", "note")]
 
 
 # ---- what is computed in float ----

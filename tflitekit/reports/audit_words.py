@@ -273,7 +273,7 @@ def _why_placeholder(placeholder: Placeholder) -> str:
 # ---- what to do next ----
 
 
-def next_texts(facts: Facts, placeholder: Placeholder | None) -> list[str]:
+def next_texts(facts: Facts, placeholder: Placeholder | None, subgraphs: int) -> list[str]:
     """What to do about it, the most pressing first."""
     scheme = facts["verdict"]["scheme"]
     found = []
@@ -298,7 +298,7 @@ def next_texts(facts: Facts, placeholder: Placeholder | None) -> list[str]:
         COMPILED: ["Audit the model that it was compiled from."],
         MIXED: ["Look at what enters and leaves the operators in float, and convert again with kernels, or operators, that have an integer form."],
     }.get(scheme, [])
-    return found + _next_interface(facts)
+    return found + _next_interface(facts, subgraphs)
 
 
 def _command(facts: Facts, name: str, options: str = "") -> str:
@@ -330,17 +330,21 @@ def _next_findings(facts: Facts) -> list[str]:
     return found
 
 
-def _next_interface(facts: Facts) -> list[str]:
+def _next_interface(facts: Facts, subgraphs: int) -> list[str]:
     """Other types at the boundary, and how to check the claim of the first quantized input."""
     found = _next_types(facts["verdict"], facts)
-    end = next((e for e in facts["interface"] if e["side"] == "input" and e["scale"] is not None), None)
+    ends = [e for e in facts["interface"] if e["side"] == "input" and e["scale"] is not None]
+    end = ends[0] if ends else None
     if end is None:
         return [*found, f"`{_command(facts, 'io')}` prints code that converts for every input and output."] if facts["verdict"]["float_io"] else found
     bounds, dtype = bounds_text(end["min"], end["max"]), end["type"].lower()
     text = f"Check that the model was trained on input values in {bounds}."
-    if end["type"] not in _STATS_TYPES:
+    if end["type"] not in _STATS_TYPES or facts["verdict"]["scheme"] == COMPILED:
         return [*found, text]
-    text += f" If it was trained on others, `{_command(facts, 'set-input-stats', '--mode reinterpret --mean M --std S')}` states them."
+    options = f"--mode reinterpret --mean {0 if end['type'] == 'INT16' else 'M'} --std S"  # the codes of INT16 are symmetric
+    if subgraphs > 1 or sum(e["type"] in _STATS_TYPES for e in ends) > 1:
+        options = f"--input 0:{end['position']} {options}"
+    text += f" If it was trained on others, `{_command(facts, 'set-input-stats', options)}` states them."
     if end["min"] > -0.9:
         text += f" For [-1, 1], `tflitekit stats --min -1 --max 1 --dtype {dtype}` gives the parameters that the input would need."
     known = f"--scale {digits(end['scale'])} --zero-point {end['zero_point']} --dtype {dtype}"
@@ -354,7 +358,9 @@ def _next_types(verdict: Facts, facts: Facts) -> list[str]:
         return []
     own = verdict["activation"].lower()
     if verdict["float_io"]:
-        return [f"For codes instead of floats at the boundary: `{_command(facts, 'set-io-dtype', f'--inputs {own} --outputs {own}')}`."]
+        sides = dict.fromkeys(end["side"] for end in facts["interface"] if end["converted"])
+        options = " ".join(f"--{side}s {own}" for side in sides)
+        return [f"For codes instead of floats at the boundary: `{_command(facts, 'set-io-dtype', options)}`."] if sides else []
     if own == "int8" and set(verdict["inputs"]) == {"INT8"}:
         return [f"A caller that has UINT8 codes, such as the bytes of an image: `{_command(facts, 'set-io-dtype', '--inputs uint8')}`."]
     if own == "uint8":

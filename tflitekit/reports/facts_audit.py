@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from .._schema import BuiltinOperator
 from ..audit import SEVERITIES, Audit, Finding, Scheme
 from ..audit.ends import affine_of
 from ..audit.execution import FLOAT, FLOAT16, Execution, is_code, stored_bytes
 from ..audit.scheme import FLOAT16_WEIGHTS, FLOAT32, NO_WEIGHTS, Crossing, Island
-from ..graph import Model, Tensor
+from ..graph import Model, SubGraph, Tensor
 from ..quant.preprocessing import recognise
 from ..quant.rules.model import Runtime
+from ..types import FLOAT_TYPES
 from .audit_words import MODE_TEXTS, Placeholder, next_texts, sentence, why_texts
 from .facts_weights import weights_facts
 from .requirement import Requirement, differences
@@ -33,6 +35,7 @@ def audit_facts(model: Model, audit: Audit, runtime: Runtime | None = None, requ
     why        texts: the reasons for the verdict
     interface  the inputs and outputs of the first subgraph: see `interface_facts`
     coverage   one row per execution mode: mode, what, operators, weight_bytes, macs, percent (of each of the three; null where the model has none)
+    other_constants  null, or the constants that are no weights, such as biases and the tables of GATHER: see `_other_constants`
     islands    operators (path, name, mode, reason), enters, leaves (each: path, name, type, operator, operator_path; null for the caller)
     float_operators  operators that compute in float in a model that is not all float: operator, reason, count, paths (the first three)
     weights    null unless they were read, or what each holds: see `weights_facts`
@@ -52,6 +55,7 @@ def audit_facts(model: Model, audit: Audit, runtime: Runtime | None = None, requ
         "why": [],
         "interface": interface_facts(model),
         "coverage": _coverage(verdict),
+        "other_constants": _other_constants(model, verdict),
         "islands": [_island(island, places) for island in audit.islands],
         "float_operators": _float_operators(verdict),
         "weights": weights_facts(audit.weights) if audit.weights else None,
@@ -65,7 +69,7 @@ def audit_facts(model: Model, audit: Audit, runtime: Runtime | None = None, requ
     facts["verdict"]["placeholder_ranges"] = placeholder is not None
     facts["verdict"]["sentence"] = sentence(facts, placeholder)
     facts["why"] = why_texts(facts, placeholder)
-    facts["next"] = next_texts(facts, placeholder)
+    facts["next"] = next_texts(facts, placeholder, len(model.subgraphs))
     return facts
 
 
@@ -101,19 +105,36 @@ def _required(required: Requirement, verdict: Scheme) -> Facts:
 def interface_facts(model: Model) -> list[Facts]:
     """The inputs and outputs of the first subgraph.
 
-    side (input or output), path, name, type; of a tensor with one scale and one zero point that make a range also scale, zero_point, min, max (what
+    side (input or output), position, path, name, type, converted (whether a float one becomes codes in a QUANTIZE at once, or was codes before a
+    DEQUANTIZE); of a tensor with one scale and one zero point that make a range also scale, zero_point, min, max (what
     the lowest and the highest code stand for), mean, std, and preprocessing (name, formula) where an input's parameters are those of a usual one;
     else null
     """
     if not model.subgraphs:
         return []
     main, places = model.subgraphs[0], Places(model)
-    sides = [("input", t) for t in main.inputs] + [("output", t) for t in main.outputs]
-    return [_end(side, tensor, places) for side, tensor in sides if tensor is not None]
+    sides = [("input", n, t) for n, t in enumerate(main.inputs)] + [("output", n, t) for n, t in enumerate(main.outputs)]
+    converted = _converted(model, main)
+    return [_end(side, position, tensor, places, tensor in converted) for side, position, tensor in sides if tensor is not None]
 
 
-def _end(side: str, tensor: Tensor, places: Places) -> Facts:
-    facts: Facts = {"side": side, "path": f"subgraphs[0].tensors[{places.index(tensor)}]", "name": tensor.name_str, "type": tensor.type.name}
+def _converted(model: Model, main: SubGraph) -> set[Tensor]:
+    """Float inputs that only QUANTIZE reads, and float outputs that DEQUANTIZE makes."""
+    into = [code for code in model.operator_codes if code.code == BuiltinOperator.QUANTIZE]
+    out_of = [code for code in model.operator_codes if code.code == BuiltinOperator.DEQUANTIZE]
+    if not into and not out_of:
+        return set()
+    readers, makers = main.consumers(), main.producers()
+    found = {t for t in main.inputs if t is not None and t in readers and all(operator.opcode in into for operator in readers[t])}
+    found |= {t for t in main.outputs if t is not None and t in makers and makers[t].opcode in out_of}
+    return {tensor for tensor in found if tensor.type in FLOAT_TYPES}
+
+
+def _end(side: str, position: int, tensor: Tensor, places: Places, converted: bool) -> Facts:
+    facts: Facts = {
+        "side": side, "position": position, "path": f"subgraphs[0].tensors[{places.index(tensor)}]", "name": tensor.name_str,
+        "type": tensor.type.name, "converted": converted,
+    }  # fmt: skip
     facts |= dict.fromkeys(("scale", "zero_point", "min", "max", "mean", "std", "preprocessing"))
     affine = affine_of(tensor)
     if affine is None:
@@ -138,6 +159,29 @@ def _coverage(verdict: Scheme) -> list[Facts]:
         }
         for share in verdict.coverage
     ]
+
+
+def _other_constants(model: Model, verdict: Scheme) -> Facts | None:
+    """What the weight bytes of the coverage leave out: bytes, and the largest (path, name, type, bytes, operators: names of those that read it)."""
+    weights = {tensor for run in verdict.executions for tensor in run.weights}
+    known = {tensor.buffer for tensor in weights}
+    for tensor in weights:  # their scales go with them
+        details = None if tensor.quantization is None else tensor.quantization.details
+        known |= {scales.buffer for scales in (getattr(details, "scales", None),) if isinstance(scales, Tensor)}
+    total, most, largest = 0, 0, None
+    for position, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            if tensor.is_constant and tensor.buffer not in known:
+                known.add(tensor.buffer)
+                size = stored_bytes(tensor)
+                total += size
+                if size > most:
+                    most, largest = size, (f"subgraphs[{position}].tensors[{index}]", tensor)
+    if largest is None:
+        return None
+    path, tensor = largest
+    readers = sorted({operator.op_name for operator in tensor.consumers()})
+    return {"bytes": total, "largest": {"path": path, "name": tensor.name_str, "type": tensor.type.name, "bytes": most, "operators": readers}}
 
 
 def _island(island: Island, places: Places) -> Facts:

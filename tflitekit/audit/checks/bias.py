@@ -71,7 +71,9 @@ def _absent(step: Step, tensor: Tensor) -> Iterator[Finding]:
 
 
 def expected_scale(step: Step, rule: BiasRule) -> npt.NDArray[np.float32] | None:
-    """Input scale x weight scale in float32, one per channel or one; None where either is missing."""
+    """Input scale x weight scale in float32, one per channel or one; None where either is missing, or the operator's form asks for another scale."""
+    if rule.unless and step.operand(rule.unless):
+        return None
     factors = []
     for name in rule.factors:
         tensors = step.operand(name)

@@ -52,6 +52,24 @@ def test_looking_at_a_model_imports_what_that_takes(command: str, tmp_path: Path
     assert run("-c", code).stdout.splitlines()[-1] == "NEEDLESS []"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="threads are counted as Linux lists them")
+def test_commands_start_no_threads_for_matrices(tmp_path: Path) -> None:
+    """As numpy would, one for each processor; whoever asks for some gets them."""
+    model = tmp_path / "small.tflite"
+    tk.write(small(), model)
+    code = (
+        f"import sys\nsys.argv = ['tflitekit', 'summary', {str(model)!r}]\nfrom tflitekit.cli.main import command\ncommand()\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('Threads:')))"
+    )
+    unset = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    found = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY, env=unset | wanted).stdout
+        for wanted in ({}, {"OPENBLAS_NUM_THREADS": "2"})
+    ]
+    threads = [int(output.splitlines()[-1]) for output in found]
+    assert threads[0] == 1 and threads[1] in (1, 2), threads  # numpy may be built with another library, which starts none
+
+
 PAINT = re.compile(r"\x1b\[[0-9;]*m")
 CLEAN = {"NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": "", "TERM": "xterm-256color"}
 

@@ -269,6 +269,8 @@ def test_mistakes_are_told_with_the_next_step(tmp_path: Path, capsys: pytest.Cap
         (["tensors", model, "--export", "x.csv"], "--export x.csv: expected a file name ending in .json or .npz"),
         (["requantize-weights", model, "--to", "int8", "--try", "int8"], "--try CHOICES only compares; --to TYPE rewrites"),
         (["explain", "Z1"], "`tflitekit explain` lists them all"),
+        (["explain", "0 != -1875126784"], "What in a model makes a runtime print a message, `tflitekit audit MODEL` finds"),
+        (["audit", model, "--require", "full-int8"], "Did you mean full-integer?"),
         (["requantize-weights", model, "--to", "int8", "--min-sqnr", "high"], "--min-sqnr: expected a number, got 'high'"),
         (["set-io-dtype", model, "--inputs", "int8,uint8"], "all cannot be both int8 and uint8. For different ones write --inputs NAME=TYPE,..."),
         (["recover", tmp_path], "is a directory; name the model in it"),

@@ -91,7 +91,8 @@ def test_layers_are_shown_from_the_first_departure(files: dict[str, Path], capsy
 def test_a_crash_is_one_line(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "compare", files["sound"], files["crash"])
     assert (code, out) == (5, "")
-    assert err.startswith("tflitekit: crash.tflite: the runtime crashed (SIGSEGV) while running the model") and err.count("\n") == 1
+    assert err.startswith("tflitekit: crash.tflite: the runtime crashed (SIGSEGV) while running the model")
+    assert err.endswith("`tflitekit audit MODEL` may say why\n") and err.count("\n") == 1
 
 
 @needs_runtime

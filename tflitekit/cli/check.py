@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from .main import AFTER, BEFORE
 from .numbers import accept_negative, number
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def check(before: Any, after: Any, arguments: argparse.Namespace) -> dict[str, A
 
     first, second = subject(before), subject(after)
     options = comparison_options(_without_prefix(arguments), first, second)
-    sides = [Subject(f"the model {when}", each.model, each.content) for when, each in (("before", first), ("after", second))]
+    sides = [Subject(name, each.model, each.content) for name, each in ((BEFORE, first), (AFTER, second))]
     try:
         facts = compare_facts(compare(sides[0], sides[1], **options))
     except EditError as error:

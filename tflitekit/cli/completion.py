@@ -23,9 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    from .main import build_parser
+    from .main import COMMANDS, build_parser
 
     parser = build_parser(every=True)
+    for command in COMMANDS:  # shells show a line for each, of which some have a paragraph
+        parser._commands.choices[command.name].description = command.help
     _mark_files(parser)
     print(shtab.complete(parser, arguments.shell))
     return 0

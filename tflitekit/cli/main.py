@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..errors import TFLiteKitError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+BEFORE, AFTER = "the model before", "the model after"  # what --check calls the two that it runs; the second is no file
 
 
 class Command(NamedTuple):
@@ -370,9 +371,11 @@ def report_error(error: Exception) -> int:
 
 def message_of(error: TFLiteKitError) -> str:
     """What the command line says of an error: the next step where there is one, in words of the command line."""
-    from ..errors import CorruptError
+    from ..errors import CorruptError, RuntimeCheckError
 
     hint = ". It may be incomplete: copy or download it again" if isinstance(error, CorruptError) else ""
+    if isinstance(error, RuntimeCheckError) and error.subject not in (None, AFTER) and error.status not in ("missing", "memory", "timeout"):
+        hint = ". `tflitekit audit MODEL` may say why"
     return str(error).replace("overwrite=True (--force)", "--force") + hint
 
 

@@ -45,7 +45,8 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """How many files are worked on at once, and results as lines of JSON."""
     parser.add_argument("--jobs", type=_positive, metavar="N", help="of several files, work on N at once (default: as many as there are processors)")
-    parser.add_argument("--jsonl", action="store_true", help="print one line of JSON for each file, while others are worked on")
+    jsonl = "print one line of JSON for each file, while others are worked on; of one that cannot be read: path, error"
+    parser.add_argument("--jsonl", action="store_true", help=jsonl)
 
 
 def _positive(text: str) -> int:

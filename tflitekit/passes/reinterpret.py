@@ -38,7 +38,11 @@ def reinterpret(options: SetInputStats, model: Model, notes: Notes) -> None:
     biases, versions, operators = BiasKeeper(model), _needs(model, chain), operators_of(model)
     _separate(model, chain, notes)
     _set(model, chain, source, asked, notes)
-    worst = biases.restore(notes)
+    try:
+        worst = biases.restore(notes)
+    except RefusedError as error:
+        ways = "Where codes are right and only what the input stands for was wrong, `set-quantization --keep codes` sets that tensor alone"
+        raise RefusedError(f"{error}. {ways}") from None
     _raise_needed(model, versions)
     keep_up(model, operators, notes)
     if worst:

@@ -25,6 +25,8 @@ def _known(code: str) -> str:
         return code.upper()
     near = [known for known in CODES if known[:2] == code.upper()[:2]]
     hint = f"Near it: {', '.join(near)}" if near else "`tflitekit explain` lists them all"
+    if not code.isalnum():
+        hint = "What in a model makes a runtime print a message, `tflitekit audit MODEL` finds"
     raise EditError(f"no finding has the code {code!r}. {hint}")
 
 

@@ -47,7 +47,7 @@ def _one_of(value: str, known: Sequence[str], kind: str) -> str:
     if value in known:
         return value
     near = get_close_matches(value, known, 1)
-    raise EditError(f"no {kind} {value!r}. " + (f"Did you mean {near[0]}" if near else f"Known: {', '.join(known)}"))
+    raise EditError(f"no {kind} {value!r}. " + (f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}"))
 
 
 def differences(required: Requirement, verdict: Scheme) -> list[str]:

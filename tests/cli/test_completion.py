@@ -20,7 +20,7 @@ def test_the_script_knows_every_command_and_its_options(shell: str, capsys: pyte
     assert all(command.name in script for command in COMMANDS)
     assert all(option in script for option in ("channels", "sarif", "zero-point", "dry-run"))
     assert ENTRIES
-    assert "undo record" not in script  # of the paragraph that --help has
+    assert "Every other command does so" not in script  # of the paragraph that --help has
 
 
 def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,20 @@ def test_styles_exist_and_colour_is_used_only_where_wanted(monkeypatch: pytest.M
     assert "\x1b[32m" not in grey.getvalue()
 
 
+def test_a_column_with_a_mark_moves_below_before_it_is_broken() -> None:
+    table = Table("t", [Column("shape", priority=2, least=9), Column("type"), Column("scale", priority=5, least=13, mark="scale ")])
+    table.rows.append(["[1,224,224,3]", "UINT8", "0.00390625"])
+    shown = {width: [plain(line) for line in lay_out(Report("r", [table]), width)][3:] for width in (40, 31, 24)}
+    assert shown[40] == ["shape          type   scale", "[1,224,224,3]  UINT8  0.00390625"]
+    assert "0.00390625" in "".join(shown[31]) and shown[24][-1] == "    scale 0.00390625"
+
+
+def test_bars_are_left_out_where_they_would_be_broken() -> None:
+    table = Table("t", [Column("type"), Column("bytes", "right"), Column("", spare=True)], [["UINT8", "3471040", "#" * 24]])
+    shown = {width: [plain(line) for line in lay_out(Report("r", [table]), width)][3:] for width in (40, 39)}
+    assert shown == {40: ["type     bytes", "UINT8  3471040  " + "#" * 24], 39: ["type     bytes", "UINT8  3471040"]}
+
+
 def test_commands_stay_whole_so_that_they_can_be_copied() -> None:
     command = "`tflitekit fix-quantization m.tflite --bias retag`"
     text = f"To repair it run {command}, then look again. Or ({command}) do not."

@@ -153,6 +153,10 @@ def _key_values(section: KeyValues, width: int | None) -> Iterator[Line]:
 
 def _table(section: Table, width: int | None) -> Iterator[Line]:
     shown = [i for i, column in enumerate(section.columns) if not column.optional or any(cell(row[i]).text for row in section.rows)]
+    if width is not None and any(section.columns[i].spare for i in shown):
+        needed = [max(cell_width(text) for text in (section.columns[i].name, *(cell(row[i]).text for row in section.rows))) for i in shown]
+        if _total(needed, []) > width:
+            shown = [i for i in shown if not section.columns[i].spare]
     columns = [section.columns[i] for i in shown]
     rows = [[_escaped(row[i], column) for i, column in zip(shown, columns, strict=True)] for row in section.rows]
     content = [max((cell_width(row[i].text) for row in rows), default=0) for i in range(len(columns))]
@@ -230,7 +234,8 @@ def _move_below(columns: list[Column], widths: list[int], width: int) -> list[in
 
 
 def _fold(columns: list[Column], widths: list[int], content: list[int], below: list[int], width: int) -> None:
-    """Narrow columns until the table fits: headers of several words first, then the columns that give way first, at last all of them."""
+    """Narrow columns until the table fits: headers of several words first, then the columns that give way first, at last all of them, but those
+    with a mark, which move below."""
     order = sorted((i for i in range(len(columns)) if i not in below), key=lambda i: (-columns[i].priority, -widths[i]))
     words = {i: max((len(word) for word in columns[i].name.split()), default=0) for i in order}
     floors = [
@@ -241,7 +246,10 @@ def _fold(columns: list[Column], widths: list[int], content: list[int], below: l
     ]
     for floor in floors:
         if floor is floors[-1]:
-            order.sort(key=lambda i: -widths[i])
+            for i in [i for i in order if columns[i].mark]:
+                if _total(widths, below) > width:
+                    below.append(i)
+            order = sorted((i for i in order if i not in below), key=lambda i: -widths[i])
         for i in order:
             excess = _total(widths, below) - width
             if excess <= 0:

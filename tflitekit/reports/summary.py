@@ -131,7 +131,7 @@ def _constants(facts: Facts, blocks: str) -> Table:
     total = constants["bytes"] + constants["metadata_bytes"] + constants["custom_options_bytes"] + constants["unused_bytes"]
     table = Table("stored data", [
         Column("type"), Column("tensors", "right", optional=True), Column("buffers", "right", optional=True), Column("bytes", "right"),
-        Column("share", "right"), Column("", optional=True),
+        Column("share", "right"), Column("", optional=True, spare=True),
     ])  # fmt: skip
 
     kinds = [*constants["by_type"], *filter(None, (constants[key] for key in ("metadata_bytes", "custom_options_bytes", "unused_bytes")))]

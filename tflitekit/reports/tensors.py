@@ -53,7 +53,7 @@ def _columns(exact: bool) -> list[Column]:
         Column("bytes", "right"),
         Column("data", optional=True),
         Column("kind", priority=3, least=7, optional=True),
-        Column("scale", priority=7 if exact else 5, least=13, own_line=exact, mark="scale " if exact else "", optional=True),
+        Column("scale", priority=7 if exact else 5, least=13, own_line=exact, mark="scale ", optional=True),
         Column("zero point", "right", optional=True),
         Column("axis", "right", optional=True),
         Column("details", priority=10, own_line=True, optional=True),

@@ -22,10 +22,10 @@ Value = str | Cell
 class Column(NamedTuple):
     """A column of a table, and what becomes of it where the table does not fit.
 
-    `priority` is the order in which columns give way: the highest first. A column with `own_line` then moves to a line of its own below the
-    row, behind its `mark`, together with others of its priority; the rest is folded, down to
-    `least` if possible. A column with a `mark` only moves there before it would be narrower than that. Nothing is cut off. `optional` columns are left out where all their cells are empty,
-    `spare` ones (bars, whose numbers stand beside them) where the table does not fit.
+    `priority` is the order in which columns give way: the highest first. A column with `own_line` then moves to a line of its own below the row,
+    behind its `mark`, together with others of its priority; the rest is folded, down to `least` if possible. A column with a `mark` only moves
+    there before it would be narrower than that. Nothing is cut off. `optional` columns are left out where all their cells are empty, `spare` ones
+    (bars, whose numbers stand beside them) where the table does not fit.
     """
 
     name: str

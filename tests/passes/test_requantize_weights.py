@@ -309,6 +309,14 @@ def test_integer_operators_have_the_direct_form_alone() -> None:
     assert ([o.op_name for o in made.subgraphs[0].operators], weights(made).type.name) == (["CONV_2D", "SOFTMAX"], "INT4")
 
 
+def test_only_codes_for_float_activations_are_called_hybrid() -> None:
+    hybrid = tk.run(dense(), RequantizeWeights(to="int8"))
+    back, half = (tk.run(hybrid.model, RequantizeWeights(to=to)) for to in ("float32", "float16"))
+    integer = tk.run(convolution(), RequantizeWeights(to="int4"))
+    forms = [{note.data["form"] for note in one.notes if "form" in note.data and not note.data.get("total")} for one in (hybrid, back, half, integer)]
+    assert forms == [{"hybrid"}, {"weights"}, {"explicit"}, {"weights"}]
+
+
 def test_weights_of_uint8_operators_lead_to_the_pass_that_changes_both() -> None:
     model = tk.read(Path(__file__).parents[2] / "examples" / "models" / "classifier_uint8_placeholder.tflite")
     result = tk.run(model, RequantizeWeights(to="int8"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..._schema import BuiltinOperator, TensorType
 from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
 from ...types import FLOAT_TYPES
+from ..costs import WEIGHTS
 from .choices import AUTO, EXPLICIT, HYBRID, Choice
 from .constants import Constant, Reader
 
@@ -39,8 +40,9 @@ class Plan:
 
     @property
     def form(self) -> str:
-        """How its operators get the values."""
-        return EXPLICIT if self.explicit and not self.direct else HYBRID if not self.explicit else f"{HYBRID} and {EXPLICIT}"
+        """How its operators get the values: only those that feed codes to float activations are hybrid."""
+        hybrid = self.type not in FLOAT_TYPES and any(reader.takes_floats for reader in self.direct)
+        return " and ".join(filter(None, ((HYBRID if hybrid else WEIGHTS) if self.direct else "", EXPLICIT if self.explicit else "")))
 
 
 def plan(constant: Constant, choice: Choice) -> Plan | str:

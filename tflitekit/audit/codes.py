@@ -211,8 +211,9 @@ CODES: dict[str, Code] = {
             "Q603", "model that the Edge TPU compiler does not take",
             "The compiler takes models that compute on 8-bit integers with sizes that are known beforehand. It answers others with 'Invalid "
             "model' and 'Model not quantized'. Found with --runtime edgetpu only, by published rules; the compiler itself is closed.",
-            "None of the passes makes ranges or sizes that the file does not have. Convert again: with a representative dataset, and with a "
-            "batch of 1 instead of an open one.",
+            "Ranges that the file does not have need a representative dataset: convert again. An open size such as [-1,96,96,3], where the "
+            "shape beside it is the wanted one ([1,96,96,3]), is closed in Python: set shape_signature of every tensor to None, and write the "
+            "model.",
         ),
         Code(
             "Q604", "operator that the Edge TPU leaves to the CPU",

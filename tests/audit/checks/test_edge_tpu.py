@@ -167,6 +167,9 @@ def test_dynamic_shapes_are_refused_and_the_rest_is_told_as_if_they_were_fixed()
     assert (first.code, first.severity, first.name, first.found) == ("Q603", ERROR, "x", [-1, 8, 8, 4])
     assert first.reactions[Runtime.EDGETPU].behaviour == Behaviour.REFUSES
     assert (second.code, second.found) == ("Q604", "the operator is not among those that are supported")
+    for tensor in model.tensors():
+        tensor.shape_signature = None  # as the fix of Q603 says
+    assert [f.code for f in found(model)] == ["Q604"]
 
 
 @pytest.mark.parametrize("name", ["classifier_dynamic_range"])

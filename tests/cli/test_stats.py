@@ -168,7 +168,7 @@ def test_explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         ("--scale 1", "--zero-point"),
         ("--mean 0 --std 255 --widen", "--widen goes with"),
         ("--mean 128 --std 128 --dtype int8", "for INT8 that is 0"),
-        ("--min 2 --max 5", "does not include 0"),
+        ("--min 2 --max 5", "does not include 0, which needs a code (for padding and ReLU). Give 0 to 5 instead"),
         ("--mean nan --std 1", "not finite"),
         ("--mean 1/0 --std 1", "'1/0' is no number"),
         ("--mean one --std 1", "'one' is no number"),

@@ -237,9 +237,10 @@ def from_range(min: float, max: float, type: TensorType, widen: bool = False) ->
         raise EditError(f"min {min:g} is greater than max {max:g}")
     asked = Range(min + 0.0, max + 0.0)
     if not min <= 0 <= max:
-        if not widen:
-            raise EditError(f"the range {min:g} to {max:g} does not include 0, which needs a code (for padding and ReLU). Let it be widened to 0.")
         asked = Range(min + 0.0 if min < 0 else 0.0, max + 0.0 if max > 0 else 0.0)
+        if not widen:
+            why = f"the range {min:g} to {max:g} does not include 0, which needs a code (for padding and ReLU)"
+            raise EditError(f"{why}. Give {asked.min:g} to {asked.max:g} instead")
     if asked.min == asked.max:
         raise EditError("the range 0 to 0 has no width, so it has no scale")
     if type in SYMMETRIC:

@@ -353,3 +353,11 @@ def test_the_effective_code_is_the_larger_field() -> None:
     assert OperatorCode(builtin_code=BuiltinOperator(5000)).op_name == "UNKNOWN_5000"
     assert Operator().op_name == "?"
     assert Operator(opcode=dangling("OperatorCode", 4)).op_name == "<no operator code 4>"
+
+
+def test_operators_and_buffers_are_shown_as_people_read_them() -> None:
+    inputs = [Tensor(name="x\n"), None, dangling("Tensor", 9), Tensor(name="n" * 99), *[Tensor(name="y")] * 9]
+    shown = repr(Operator(opcode=OperatorCode(builtin_code=BuiltinOperator.ADD), inputs=inputs, outputs=[Tensor(name="z")]))
+    name = "'" + "n" * 36 + "..."
+    assert shown == f"Operator('ADD', inputs=['x\\n', None, {inputs[2].name_str!r}, {name}, 'y', 'y', ...], outputs=['z'])"
+    assert repr(Buffer(data=b"12345678")) == "Buffer(data=<8 bytes>)"

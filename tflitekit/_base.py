@@ -116,7 +116,7 @@ class Table:
         for field in fields_of(type(self)):
             value = getattr(self, field.attribute)
             if not isinstance(value, (Table, list)) and value is not None and (len(value) if hasattr(value, "__len__") else value != field.default):
-                text = repr(value)
+                text = f"<{len(value)} bytes>" if isinstance(value, memoryview) else repr(value)
                 shown.append(f"{field.attribute}={text if len(text) < 60 else text[:57] + '...'}")
         return f"{type(self).__name__}({', '.join(shown)})"
 

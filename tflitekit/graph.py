@@ -411,6 +411,10 @@ class Operator(Table):
         if value is None and self.large_custom_options_offset > 1:  # the file must not point at options that are gone
             self.large_custom_options_offset = self.large_custom_options_size = 0
 
+    def __repr__(self) -> str:
+        """The name, and the names of what it reads and writes."""
+        return f"Operator({self.op_name!r}, inputs={_names(self.inputs)}, outputs={_names(self.outputs)})"
+
     @property
     def op_name(self) -> str:
         """The builtin operator's name, or the custom code."""
@@ -420,6 +424,13 @@ class Operator(Table):
     def options(self) -> Table | OpaqueUnion | None:
         """The option table, from whichever of the two unions holds one."""
         return self.builtin_options if self.builtin_options is not None else self.builtin_options_2
+
+
+def _names(tensors: Sequence[Tensor | None], most: int = 6, width: int = 40) -> str:
+    """The names of tensors for people; of many the first, of long ones the start."""
+    names = [repr(tensor if tensor is None else tensor.name_str) for tensor in tensors[:most]]
+    shown = [name if len(name) <= width else f"{name[: width - 3]}..." for name in names]
+    return f"[{', '.join(shown + ['...'] * (len(tensors) > most))}]"
 
 
 class OperatorCode(Table):

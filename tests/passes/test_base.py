@@ -202,3 +202,9 @@ def test_an_error_that_is_added_is_a_fault_unless_the_model_was_broken() -> None
         run(sound, Edit(spoil))
     with pytest.raises(tk.RefusedError, match="broken already"):
         run(broken, Edit(spoil))
+
+
+def test_a_result_is_shown_in_one_short_line() -> None:
+    result = run(convolution(), Rename())
+    assert repr(result) == f"PassResult(rename: {len(result.changes)} changes, {len(result.notes)} notes, 0 refused, 0 problems)"
+    assert repr(result.steps[0]) == f"Step(rename: {len(result.changes)} changes, {len(result.notes)} notes)"

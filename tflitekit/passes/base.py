@@ -128,7 +128,7 @@ def _text(value: Any) -> str:
     return quoted(str(value).lower() if isinstance(value, bool) else str(value))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One pass as it ran: what it changed, what it said, how long it took (seconds, verification and diff included)."""
 
@@ -137,8 +137,12 @@ class Step:
     notes: tuple[Note, ...]
     seconds: float
 
+    def __repr__(self) -> str:
+        """The pass and how much it did, since all of it may be thousands of changes."""
+        return f"Step({self.of.describe()}: {len(self.changes)} changes, {len(self.notes)} notes)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PassResult:
     """What came of a run. `model` is the argument itself where nothing changed, else a copy; `problems` are what `verify` says of it."""
 
@@ -146,6 +150,11 @@ class PassResult:
     changes: tuple[Change, ...]
     steps: tuple[Step, ...]
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        """How much was done, since all of it may be thousands of changes."""
+        counts = f"{len(self.changes)} changes, {len(self.notes)} notes, {len(self.refused)} refused, {len(self.problems)} problems"
+        return f"PassResult({', '.join(step.of.describe() for step in self.steps)}: {counts})"
 
     @property
     def notes(self) -> tuple[Note, ...]:

@@ -59,14 +59,16 @@ def audit(
     it none are read, except for what a check needs of single small tensors.
 
     `metadata` and `problem` are what `flat.metadata.metadata_or_problem` gives, for findings about what the metadata states; `tflitekit.audit` gets
-    them by itself. `runtime` adds the findings that are only made for a runtime that is asked for.
+    them by itself. `runtime` adds the findings that are only made for a runtime that is asked for, and
+    leaves out those that are about another one alone.
     """
-    from .checks import CHECKS, OF_WEIGHTS, ON_REQUEST
+    from .checks import ABOUT, CHECKS, OF_WEIGHTS, ON_REQUEST
 
     with collector_paused():
         verdict = classify(model)
         scene = Scene(model, verdict, metadata, problem)
-        checks = (*CHECKS, *ON_REQUEST.get(runtime, ()), *(OF_WEIGHTS if weights else ()))
+        common = (check for check in CHECKS if runtime is None or ABOUT.get(check, runtime) == runtime)
+        checks = (*common, *ON_REQUEST.get(runtime, ()), *(OF_WEIGHTS if weights else ()))
         found = [finding for check in checks for finding in check(scene) if not codes or finding.code in codes]
         scene.release()
     found.sort(key=lambda f: SEVERITIES.index(f.severity))

@@ -34,6 +34,11 @@ def test_every_hybrid_operator_is_told(operator: str, text: str) -> None:
     assert reaction.behaviour == (Behaviour.REFUSES if text else Behaviour.UNDEFINED)
 
 
+def test_hybrid_operators_are_not_told_to_those_who_ask_about_another_runtime() -> None:
+    assert of_code(hybrid("CONV_2D"), "Q601", runtime=Runtime.TFLM)
+    assert not any(of_code(hybrid("CONV_2D"), "Q601", runtime=runtime) for runtime in Runtime if runtime != Runtime.TFLM)
+
+
 def test_depthwise_and_lookup() -> None:
     assert of_code(hybrid("DEPTHWISE_CONV_2D", per_channel=True), "Q601") and of_code(hybrid("EMBEDDING_LOOKUP", "INT4"), "Q601")
     assert of_code(hybrid("EMBEDDING_LOOKUP"), "Q601") == []  # the one that it has

@@ -31,5 +31,8 @@ CHECKS: tuple[Check, ...] = (
 # Checks that read all weights: made only if asked for.
 OF_WEIGHTS: tuple[Check, ...] = (weight_values,)
 
+# Checks about one runtime alone: not made where another is asked for.
+ABOUT: dict[Check, Runtime] = {hybrid_operators: Runtime.TFLM}
+
 # Checks for a runtime that few models are meant for: made only where it is asked for.
 ON_REQUEST: dict[Runtime | None, tuple[Check, ...]] = {Runtime.EDGETPU: (edge_tpu,), Runtime.TFLM: (buffers, microcontrollers)}

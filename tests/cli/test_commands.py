@@ -259,8 +259,10 @@ def test_mistakes_are_told_with_the_next_step(tmp_path: Path, capsys: pytest.Cap
     tk.write(small(), model)
     cut.write_bytes(model.read_bytes()[:400])
     array.write_bytes(b"no array")
+    (tmp_path / "the model").touch()
     for arguments, said in (
         (["tensors", model, "--histograms"], "Did you mean --histogram? See: tflitekit tensors --help"),
+        ([tmp_path / "the model"], f"To see what is in that file: tflitekit summary '{tmp_path / 'the model'}'"),
         (["summary", cut], "It may be incomplete: copy or download it again"),
         (["summary", array], "is not a TFLite model but a text file; name the .tflite file itself"),
         (["requantize-weights", model, "--recipe", tmp_path / "nope"], "nope: No such file"),

@@ -19,7 +19,7 @@ from tflitekit.graph import Deferred, Model, Tensor
 from tflitekit.passes import RequantizeWeights
 from tflitekit.passes.options import parse_spec
 from tflitekit.passes.weights import encode, engine
-from tflitekit.passes.weights.choices import Choice, parse_choice, read_recipe
+from tflitekit.passes.weights.choices import Choice, parse_choice, parse_choices, read_recipe
 from tflitekit.quant import kernels
 
 
@@ -307,6 +307,14 @@ def test_integer_operators_have_the_direct_form_alone() -> None:
     assert not there.changes and not there.refused
     made = tk.run(convolution(), RequantizeWeights(to="int4", form="explicit")).model
     assert ([o.op_name for o in made.subgraphs[0].operators], weights(made).type.name) == (["CONV_2D", "SOFTMAX"], "INT4")
+
+
+def test_a_choice_that_is_there_already_is_told_from_one_that_cannot_be() -> None:
+    tried = RequantizeWeights(try_=parse_choices("int8,int8/per-tensor"))
+    texts = [note.text for note in tk.run(tk.run(dense(), RequantizeWeights(to="int8")).model, tried).notes if note.kind == "remark"]
+    assert texts[0] == "int8: what can be encoded so is already"
+    convolved = tk.run(single("CONV_2D"), RequantizeWeights(try_=parse_choices("int4/blockwise-32")))
+    assert "int4/blockwise-32: nothing can be encoded so" in [note.text for note in convolved.notes]
 
 
 def test_only_codes_for_float_activations_are_called_hybrid() -> None:

@@ -347,7 +347,9 @@ def _check_command(wanted: str | None) -> None:
 
     hint = f"Did you mean: tflitekit {near[0]}" if (near := get_close_matches(wanted, names, 1)) else f"Commands: {', '.join(names)}"
     if os.path.exists(wanted):
-        hint = f"To see what is in that file: tflitekit summary {wanted}"
+        from shlex import quote
+
+        hint = f"To see what is in that file: tflitekit summary {quote(wanted)}"
     print_error(f"no command {wanted!r}. {hint}")
     raise SystemExit(2)
 

@@ -14,7 +14,7 @@ from .weights import weights_table
 
 SHOWN_ISLANDS = 8
 SHOWN_NAMES = 4
-WORTH_TELLING = 0.1  # part of the bytes of all constants
+WORTH_TELLING, SOME = 0.1, 1024  # part of the bytes of all constants; bytes
 MEASURES = {"operators": "operators", "weight_bytes": "weight bytes", "macs": "MACs"}
 STYLES = {"integer": "quantized", "hybrid": "dynamic", "boundary": "quantized"}
 BEHAVIOURS = {
@@ -79,7 +79,8 @@ def _coverage(facts: Facts, blocks: str) -> Table:
 def _other_constants(facts: Facts) -> list[Section]:
     """What the weight bytes leave out, where it is not little."""
     other = facts["other_constants"]
-    if other is None or other["bytes"] < WORTH_TELLING * (other["bytes"] + sum(row["weight_bytes"] for row in facts["coverage"])):
+    total = sum(row["weight_bytes"] for row in facts["coverage"])
+    if other is None or other["bytes"] < SOME or other["bytes"] < WORTH_TELLING * (other["bytes"] + total):
         return []
     largest = other["largest"]
     name = f"'{largest['name']}'" if largest["name"] else largest["path"]

@@ -63,7 +63,8 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
             if tried:
                 tell_total(tried, notes, str(choice))
             else:
-                notes.remark(None, f"{choice}: nothing can be encoded so", choice=str(choice))
+                there = any(isinstance(found, Plan) and _is_there(found) for found in (plan(constant, choice) for constant in picked))
+                notes.remark(None, f"{choice}: {'what can be encoded so is already' if there else 'nothing can be encoded so'}", choice=str(choice))
         return
     jobs = _jobs(options, model, picked, options.choice, notes)
     if not jobs:

@@ -32,3 +32,12 @@ a ``` b
 <x>
 ````
 """
+
+
+def test_commands_are_code() -> None:
+    texts = ["a_b: `tflitekit audit a_b.tflite`.", "`tflitekit x|y`", "`tflitekit no end_", "\\`tflitekit a\n_``"]
+    report = Report("t", [Note(texts[0]), Table("", [Column("c")], [[text] for text in texts])])
+    assert to_markdown(report).splitlines()[2:] == [
+        "a\\_b: `tflitekit audit a_b.tflite`.", "", "| c |", "|---|", "| a\\_b: `tflitekit audit a_b.tflite`. |", "| \\`tflitekit x\\|y\\` |",
+        "| \\`tflitekit no end\\_ |", "| \\\\`tflitekit a\\x0a_`\\` |",
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from .escape import escape
 from .layout import histogram_lines
 from .report import Code, Histogram, KeyValues, Note, Report, Table, Value, cell
 
+_COMMAND = re.compile(r"(`tflitekit [^`|]*`)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&])")
 
 
@@ -22,6 +23,11 @@ def literal(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escape(text))
 
 
+def prose(text: str) -> str:
+    """A text that Markdown shows as it is, with `tflitekit commands` as code, so that they can be copied from the source too."""
+    return "".join(escape(piece) if at % 2 else literal(piece) for at, piece in enumerate(_COMMAND.split(text)))
+
+
 def escape_lines(text: str) -> str:
     """Source text with control characters escaped, line by line."""
     return "\n".join(map(escape, text.splitlines()))
@@ -30,7 +36,7 @@ def escape_lines(text: str) -> str:
 def _sections(report: Report) -> Iterator[str]:
     for section in report.sections:
         if isinstance(section, Note):
-            yield f"\n{literal(section.text)}"
+            yield f"\n{prose(section.text)}"
         elif isinstance(section, Code):
             # Longer than any run of backticks in the text.
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", section.text)), 0)
@@ -49,7 +55,7 @@ def _sections(report: Report) -> Iterator[str]:
 def _items(section: KeyValues) -> Iterator[str]:
     for label, value in section.rows:
         head = "" if label == "-" else f"**{literal(label)}**: "
-        yield f"- {head}{literal(cell(value).text)}"
+        yield f"- {head}{prose(cell(value).text)}"
 
 
 def _table(section: Table) -> Iterator[str]:
@@ -61,4 +67,4 @@ def _table(section: Table) -> Iterator[str]:
 
 
 def _row(values: list[Value] | list[str]) -> str:
-    return "| " + " | ".join(literal(cell(value).text) for value in values) + " |"
+    return "| " + " | ".join(prose(cell(value).text) for value in values) + " |"

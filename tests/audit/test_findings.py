@@ -192,6 +192,21 @@ def test_placeholder_ranges_of_the_example() -> None:
     assert "Only calibration repairs this" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("scale", "last", "told"),
+    [(6 / 255, 6 / 255, True), (0.023528477, 0.023528477, False), (6 / 255, 0.1, False), (0.023528477, 0.1, False), (3 / 255, 0.1, True)],
+)  # fmt: skip
+def test_ranges_of_relu6_that_the_codes_stand_for_are_no_placeholders(scale: float, last: float, told: bool) -> None:
+    """TOCO leaves ReLU6 out where codes end at 0 and 6. Typed in is 0 to 6 if it is exactly that, everywhere."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    x = main.input("x", [1, 4], "UINT8", quantize(1 / 128, 128))
+    for i in range(8):
+        x = main.apply("ADD", [x, x], TensorSpec(f"a{i}", [1, 4], "UINT8", quantize(scale, 0)), version=1)
+    main.output(main.apply("ADD", [x, x], TensorSpec("logits", [1, 4], "UINT8", quantize(last, 0)), version=1))
+    assert any(f.code == "Q501" for f in audit(builder.build()).findings) == told
+
+
 def test_ranges_that_follow_from_relu6_are_no_placeholders() -> None:
     """Activations bounded by ReLU6 share [0, 6] for a reason."""
     builder = ModelBuilder()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..._schema import ActivationFunctionType, BuiltinOperator, TensorType
 from ...graph import Tensor
+from ...quant.affine import float32_scale
 from ...quant.rules import OpRule, Sharing
 from ...types import INTEGER_RANGES
 from ..execution import INTEGER, Kind, is_code
@@ -20,6 +21,9 @@ NEAR = 1.5
 _BOUNDS = {
     ActivationFunctionType.RELU6: (0.0, RELU6_MAX), ActivationFunctionType.RELU_N1_TO_1: (-1.0, 1.0), ActivationFunctionType.TANH: (-1.0, 1.0),
 }  # fmt: skip
+# What 0 to 6 gives where it is typed in; the averages of training end a little below.
+_SIX = float(float32_scale(RELU6_MAX / 255))
+_TYPED_IN = {TensorType.UINT8: (_SIX, 0), TensorType.INT8: (_SIX, -128)}
 
 
 def placeholder_ranges(scene: Scene) -> Iterator[Finding]:
@@ -41,6 +45,8 @@ def placeholder_ranges(scene: Scene) -> Iterator[Finding]:
     counted = Counter((tensor.type, known[tensor]) for tensor in free)
     (type_, shared), count = counted.most_common(1)[0]
     if count < LEAST or count < SHARE * len(free):
+        return
+    if _is_learned(type_, shared) and (count < len(free) or shared != _TYPED_IN.get(type_)):
         return
     scale, zero_point = shared
     low, high = INTEGER_RANGES[type_]
@@ -67,7 +73,16 @@ def _is_bounded(step: Step, tensor: Tensor, stored: tuple[float, int]) -> bool:
     bounds = _BOUNDS.get(ActivationFunctionType.RELU6 if code == BuiltinOperator.RELU6 else fused)
     if bounds is None:
         return False
+    return _ends_at(bounds, tensor.type, stored)
+
+
+def _ends_at(bounds: tuple[float, float], type_: TensorType, stored: tuple[float, int]) -> bool:
     scale, zero_point = stored
-    low, high = INTEGER_RANGES[tensor.type]
+    low, high = INTEGER_RANGES[type_]
     ends = (low - zero_point) * scale, (high - zero_point) * scale
     return all(abs(end - bound) <= NEAR * abs(scale) for end, bound in zip(ends, bounds, strict=True))
+
+
+def _is_learned(type_: TensorType, stored: tuple[float, int]) -> bool:
+    """Whether a range may be that of ReLU6 that were trained with: TOCO leaves them out where codes end at the same values anyway."""
+    return _ends_at(_BOUNDS[ActivationFunctionType.RELU6], type_, stored)

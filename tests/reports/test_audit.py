@@ -349,6 +349,8 @@ def test_shapes_of_messages() -> None:
     a, b, c = "scale -1.5e-07 (CONV_2D 12)", "scale 0.25 (DEPTHWISE_CONV_2D 3)", "scale 0.25 of INT8 (ADD 3)"
     assert shape_of({"message": a}) == shape_of({"message": b}) == "scale # (#)"
     assert shape_of({"message": c}) == "scale # of INT8 (#)"
+    old, dense = ("CONV_2D version 1, its types need 5", "FULLY_CONNECTED version 1, its types need 12")
+    assert shape_of({"message": old}) == shape_of({"message": dense}) == "#, its types need #"
 
 
 def test_reactions_alike_are_told_together() -> None:

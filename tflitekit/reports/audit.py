@@ -22,8 +22,8 @@ BEHAVIOURS = {
     "wrong": "returns wrong values without a word",
     "undefined": "reads memory that is not there", "refuses": "refuses", "crashes": "crashes",
 }  # fmt: skip
-# Names of operators with their position, and numbers: what may differ between findings that say the same.
-_VARYING = re.compile(r"\b[A-Z][A-Z0-9_]+ \d+\b|[-+]?\b(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)\b")
+# Names of operators with their position or version, and numbers: what may differ between findings that say the same.
+_VARYING = re.compile(r"\b[A-Z][A-Z0-9_]+ (?:version )?\d+\b|[-+]?\b(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)\b")
 
 
 def audit_report(facts: Facts, blocks: str = ASCII_BLOCKS) -> Report:

@@ -11,7 +11,7 @@ import pytest
 
 import tflitekit as tk
 from tests.audit.test_findings import convolution
-from tests.passes.weight_models import dense, errors, floats, single, weights
+from tests.passes.weight_models import dense, errors, floats, halved, single, weights
 from tflitekit import _crew
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.errors import EditError, InputError
@@ -155,6 +155,21 @@ def test_float16_to_float32_is_exact_and_float16_needs_a_dequantize() -> None:
     assert next(note for note in back.notes if note.name == "w").data["sqnr"] is None
     refused = tk.run(dense(), RequantizeWeights(to="float16", form="hybrid"))
     assert not refused.changes and "DEQUANTIZE" in refused.refused[0].text
+
+
+def test_float16_biases_are_never_codes_and_are_float32_beside_hybrid_weights() -> None:
+    """They come through DEQUANTIZE as the weights do, but a bias in 8 bits costs more than all of the weights."""
+    for spec, expected in (("to=int8", "FLOAT32"), ("to=int8,tensor=w", "FLOAT32"), ("to=int8,form=explicit", "FLOAT16")):
+        before = halved(dense())
+        result = tk.run(before, parse_spec(f"requantize-weights{{{spec}}}"))
+        assert weights(result.model).type.name == "INT8"
+        bias = weights(result.model, "b")
+        assert bias.type.name == expected and np.array_equal(bias.numpy(), weights(before, "b").numpy())
+        assert [note.name for note in result.refused] == (["b"] if expected == "FLOAT16" else [])
+    kept = tk.run(halved(dense()), RequantizeWeights(to="int4", min_sqnr=99.0))
+    assert not kept.changes and weights(kept.model, "b").type.name == "FLOAT16"
+    tried = tk.run(halved(dense()), RequantizeWeights(try_="int8,int8/explicit"))
+    assert [note.name for note in tried.notes if "sqnr" in note.data and note.name] == ["w", "b", "w"]
 
 
 @pytest.mark.parametrize("block", [32, 64])

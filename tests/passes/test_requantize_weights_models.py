@@ -12,7 +12,7 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.audit.test_findings import RESOLVERS
-from tests.passes.weight_models import errors, single
+from tests.passes.weight_models import errors, halved, single, weights
 from tests.runtime import needs_runtime
 from tflitekit.graph import Model
 from tflitekit.passes import RequantizeWeights
@@ -56,6 +56,18 @@ def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: st
     assert expected is not None
     right = [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
     assert right == note.data["runtimes"]
+
+
+@needs_runtime
+@pytest.mark.parametrize("form", ["hybrid", "explicit"])
+@pytest.mark.parametrize("operator", ["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"])
+def test_weights_of_float16_models_run_in_all_runtimes(operator: str, form: str) -> None:
+    """XNNPACK refuses to prepare hybrid operators with a bias that DEQUANTIZE makes of FLOAT16."""
+    model = halved(single(operator))
+    expected = outputs(model, runtime.REFERENCE)
+    result = tk.run(model, RequantizeWeights(to="int8", form=form, tensor=("w",)))
+    assert weights(result.model).type.name == "INT8" and expected is not None
+    assert all(agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05) for r in LITERT)
 
 
 @needs_runtime

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 import tflitekit as tk
+from tflitekit._schema import TensorType
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.graph import Model, Tensor
+from tflitekit.passes.surgery import convert, redirect, tensor_like
 
 
 def floats(*shape: int) -> np.ndarray:
@@ -54,6 +56,17 @@ def single(operator: str) -> Model:
         shape = main.constant("shape", np.array([1, 5, 5, 8], np.int32))
         main.output(main.apply(operator, [shape, main.constant("w", floats(8, 3, 3, 8)), x, bias], out, version=3, **window))
     return builder.build()
+
+
+def halved(model: Model) -> Model:
+    """The model as converters make it with float16 as the supported type: every FLOAT32 constant is FLOAT16, biases too, with DEQUANTIZE behind."""
+    graph = model.subgraphs[0]
+    for tensor in [t for t in graph.tensors if t.is_constant and t.type == TensorType.FLOAT32]:
+        target = tensor_like(model, graph, tensor, "_dequantize", tensor.type, None)
+        redirect(graph.operators, tensor, target)
+        tensor.buffer.data, tensor.type = tensor.numpy().astype(np.float16).tobytes(), TensorType.FLOAT16
+        convert(model, graph, tensor, target, 0)
+    return model
 
 
 def weights(model: Model, name: str = "w") -> Tensor:

@@ -19,8 +19,9 @@ class RequantizeWeights(Pass):
     """Store weights in another type, granularity or form, with what it costs.
 
     Sources are FLOAT32, FLOAT16, INT8, UINT8, INT4 and INT2 constants that an operator reads as weights, also through DEQUANTIZE. What no kernel
-    computes is refused, tensor by tensor; the rest is done. Biases of integer operators are encoded again where the weights' scales change. Codes
-    that need not change stay, so that nothing is lost (INT4 as INT8, one scale as many).
+    computes is refused, tensor by tensor; the rest is done. Biases of integer operators are encoded again where the weights' scales change; FLOAT16
+    biases never become codes, and are stored as FLOAT32 where their operator becomes hybrid. Codes that need not change stay, so that nothing is lost
+    (INT4 as INT8, one scale as many).
     """
 
     name: ClassVar[str] = "requantize-weights"

@@ -58,6 +58,11 @@ class Constant:
         return bool(self.dequantizes) or any(reader.weights is not None for reader in self.readers)
 
     @property
+    def only_stored(self) -> bool:
+        """Whether it is only stored in another type than it is computed in: a bias, say, of a model whose weights are FLOAT16."""
+        return self.tensor.type in FLOAT_TYPES and all(reader.weights is None for reader in self.readers)
+
+    @property
     def operators(self) -> frozenset[str]:
         """The names of the operators that read its values."""
         return frozenset(reader.operator.op_name for reader in self.readers)

@@ -14,7 +14,7 @@ from ..._schema import BlockwiseQuantization, TensorType
 from ...errors import EditError, RefusedError
 from ...graph import Buffer, Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.kernels import Floats
-from ...types import INTEGER_RANGES, byte_size
+from ...types import FLOAT_TYPES, INTEGER_RANGES, byte_size
 from ..base import Notes, Progress
 from ..bias import BiasKeeper, BiasUse, reencoded
 from ..costs import Cost, beyond, tell, tell_total
@@ -143,15 +143,30 @@ def _jobs(
             jobs.append(job)
     stays = {constant: one for constant, one in plans.items() if constant not in refused}
     together(stays, refused)
+    jobs = [job for job in jobs if job.plan.constant in stays]
+    beside = _beside(model, jobs, options.measured)
+    freed = {job.plan.constant.tensor for job in beside}
     for constant in picked:
-        if constant in refused:
+        if constant in refused and constant.tensor not in freed:
             said = f"stays {constant.tensor.type.name}: {refused[constant]}" if number is None else f"{choice}: {refused[constant]}"
             notes.refused(constant.tensor, said, **({} if number is None else {"choice": str(choice)}))
-    jobs = [job for job in jobs if job.plan.constant in stays]
+    jobs += beside
     if number is not None:
         for job in jobs:
             tell(job.cost, notes, str(choice))
     return jobs
+
+
+def _beside(model: Model, jobs: Sequence[Job], measured: bool) -> list[Job]:
+    """The FLOAT16 biases of operators that become hybrid, as FLOAT32: XNNPACK refuses such operators if DEQUANTIZE makes the bias of FLOAT16."""
+    hybrid = {r.operator for job in jobs if job.plan.type not in FLOAT_TYPES for r in job.plan.direct if r.takes_floats}
+    done = {job.plan.constant.tensor for job in jobs}
+    found = [one for one in constants(model) if one.tensor not in done] if hybrid else []
+    found = [one for one in found if one.tensor.type == TensorType.FLOAT16 and any(reader.operator in hybrid for reader in one.readers)]
+    plans = [one for one in (plan(constant, Choice("float32")) for constant in found) if isinstance(one, Plan)]
+    orders = [order for order in (_order(one, {}) for one in plans) if isinstance(order, Order)]
+    made = _encodings(orders, measured, KEPT, lambda *_: None)
+    return [job for job in (_job(order, made[order.key]) for order in orders) if isinstance(job, Job)]
 
 
 def _is_there(one: Plan) -> bool:

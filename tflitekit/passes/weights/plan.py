@@ -58,6 +58,8 @@ def plan(constant: Constant, choice: Choice) -> Plan | str:
         return f"it is quantized {tensor.quantization.kind}, which has no kernels"
     if choice.type in FLOAT_TYPES:
         return _float_plan(constant, choice)
+    if constant.only_stored and constant.readers:
+        return f"{constant.readers[0].operator.op_name} does not take it as weights"
     reasons = []
     for granularity in choice.granularities:
         found = _coded_plan(constant, choice, granularity)

@@ -108,16 +108,7 @@ def _jobs(
     options: RequantizeWeights, model: Model, picked: Sequence[Constant], choice: Choice, notes: Notes, number: int | None = None
 ) -> list[Job]:
     """What is to be done; what is asked for and cannot be done is noted."""
-    plans: dict[Constant, Plan] = {}
-    refused: dict[Constant, str] = {}
-    for constant in picked:
-        own = choice_for(choice, options.recipe or (), constant.tensor.name_str, constant.operators) if number is None else choice
-        if own.to:
-            found = plan(constant, own)
-            if isinstance(found, str):
-                refused[constant] = found
-            else:
-                plans[constant] = found
+    plans, refused = _plans(options, picked, choice, number is None)
     orders, biases = [], _biases(model)
     for constant in picked:
         one = plans.get(constant)
@@ -127,12 +118,7 @@ def _jobs(
                 refused[constant] = order
             else:
                 orders.append(order)
-    turn, turns = (0, 1) if number is None else (number, len(options.try_ or ()))
-
-    def working(done: int, total: int, name: str) -> None:
-        """Each choice is one part of the whole, so that what is shown goes on where the last one ended."""
-        notes.working(turn * total + done, turns * total, name)
-
+    working = notes.working if number is None else _part_of(notes, number, len(options.try_ or ()))
     made = _encodings(orders, options.measured, KEPT if number is None else 0, working)
     jobs: list[Job] = []
     for order in orders:
@@ -155,6 +141,28 @@ def _jobs(
         for job in jobs:
             tell(job.cost, notes, str(choice))
     return jobs
+
+
+def _plans(
+    options: RequantizeWeights, picked: Sequence[Constant], choice: Choice, by_recipe: bool
+) -> tuple[dict[Constant, Plan], dict[Constant, str]]:
+    """How each constant is to be stored, and why some cannot be."""
+    plans: dict[Constant, Plan] = {}
+    refused: dict[Constant, str] = {}
+    for constant in picked:
+        own = choice_for(choice, options.recipe or (), constant.tensor.name_str, constant.operators) if by_recipe else choice
+        if own.to:
+            found = plan(constant, own)
+            if isinstance(found, str):
+                refused[constant] = found
+            else:
+                plans[constant] = found
+    return plans, refused
+
+
+def _part_of(notes: Notes, turn: int, turns: int) -> Progress:
+    """What tells how far one of several choices is: each is a part of the whole, so that what is shown goes on where the last one ended."""
+    return lambda done, total, name: notes.working(turn * total + done, turns * total, name)
 
 
 def _beside(model: Model, jobs: Sequence[Job], measured: bool) -> list[Job]:

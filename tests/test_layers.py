@@ -29,7 +29,7 @@ LAYERS = {
     "reports": {"errors", "types", "_schema", "_base", "graph", "quant", "audit", "passes", "runtime", "reports"},
 }
 # Modules of the graph layer.
-GRAPH = {"graph", "verify", "diff", "_copy", "_walk", "_deferred", "_crew", "_placeholders", "_described", "_facts", "_tensor_invariants"}
+GRAPH = {"graph", "verify", "diff", "_copy", "_walk", "_deferred", "_crew", "_placeholders", "_described", "_facts", "_tables", "_tensor_invariants"}
 # Modules of the schema layer.
 SCHEMA = {"_schema", "_metadata_schema"}
 # The top: may import anything, and is imported by nobody below.
@@ -40,7 +40,7 @@ LIBRARIES = {
     "shtab": {"cli"},
 }  # fmt: skip
 # Lines. The schema modules are generated.
-LONGEST, EXEMPT = 650, {"_schema.py", "_metadata_schema.py"}
+LONGEST, EXEMPT = 550, {"_schema.py", "_metadata_schema.py"}
 
 
 def layer_of(module: str) -> str:

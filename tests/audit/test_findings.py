@@ -13,11 +13,13 @@ import pytest
 import tflitekit as tk
 from tests import runtime
 from tests.conftest import REPOSITORY
+from tests.passes.weight_models import halved, single
 from tests.runtime import needs_runtime
 from tflitekit.audit import CODES, Finding, audit, foretold
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes.fixes.table import FIXERS
+from tflitekit.passes.options import parse_spec
 from tflitekit.passes.registry import ENTRIES
 from tflitekit.quant.rules import Runtime
 
@@ -130,6 +132,21 @@ def test_each_breakage_is_found(name: str) -> None:
     assert found, [str(f) for f in audit(model).findings]
     assert found[0].path == f"subgraphs[0].tensors[{model.subgraphs[0].tensors.index(tensor(model, where))}]"
     assert found[0].expected is not None
+
+
+@needs_runtime
+@pytest.mark.parametrize("operator", ["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"])
+@pytest.mark.parametrize("spec", ["int8", "int8,granularity=per-tensor", "int8,form=explicit", "int4", "int2", "int4,granularity=blockwise-32"])
+def test_float16_biases_of_hybrid_operators_are_found_where_xnnpack_refuses_them(operator: str, spec: str) -> None:
+    """What the audit foretells is what happens; and what it advises lets the model run."""
+    model = halved(tk.run(single(operator), parse_spec(f"requantize-weights{{to={spec}}}")).model)
+    found = [f for f in audit(model).findings if f.code == "Q304"]
+    assert [f.name for f in found] == ["b"] * len(found)
+    data = tk.serialize(model)
+    assert runtime.run(data, RESOLVERS[Runtime.XNNPACK]).ok == (not found) and runtime.run(data, RESOLVERS[Runtime.OPTIMIZED]).ok
+    if found:
+        repaired = tk.run(model, parse_spec("requantize-weights{to=float32,tensor=b}")).model
+        assert not [f for f in audit(repaired).findings if f.code == "Q304"] and runtime.run(tk.serialize(repaired)).ok
 
 
 @needs_runtime

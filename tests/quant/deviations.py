@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tflitekit._placeholders import dangling
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize, quantize_blockwise
 from tflitekit.graph import QuantizationParameters
+from tflitekit.passes.surgery import convert, redirect, tensor_like
 from tflitekit.quant.rules import RULES, Fact, Granularity, Topic
 from tflitekit.types import INTEGER_RANGES
 
@@ -282,6 +284,23 @@ def _without_bias(fact: Fact) -> Iterator[Deviation]:
             yield Deviation(f"{operator} {activation}", operator, activation, {"drop": 1}, zeros)
 
 
+def _half(model: tk.Model) -> None:
+    graph, (operator,) = model.subgraphs[0], model.subgraphs[0].operators
+    bias = operator.inputs[RULES[operator.opcode.code].biases[0].operand]
+    floats = tensor_like(model, graph, bias, "_dequantized", bias.type, None)
+    redirect([operator], bias, floats)
+    bias.buffer.data, bias.type = bias.numpy().astype(np.float16).tobytes(), TensorType.FLOAT16
+    convert(model, graph, bias, floats, 0)
+
+
+def _dequantized_bias(fact: Fact) -> Iterator[Deviation]:
+    channels = [g == Granularity.PER_CHANNEL for g in fact.granularity] or [False, True]
+    for operator, weights, per_channel in product(sorted(fact.operators), sorted(type_.name for type_ in fact.weights), channels):
+        sound = weighted(operator, "FLOAT32", weights, per_channel)
+        label = f"{operator} FLOAT32 {weights} {'per-channel' if per_channel else 'per-tensor'}"
+        yield Deviation(label, operator, "FLOAT32", {**sound, "change": _half}, sound)
+
+
 def lowest_codes(type_: str, rows: int, columns: int) -> Over:
     """Weights in which the lowest code of their type is frequent."""
     low, high = INTEGER_RANGES[TensorType[type_]]
@@ -396,6 +415,10 @@ SPECIAL: dict[str, Special] = {
         in1=Over(type="INT8", quantization=QuantizationParameters(scale=[WEIGHT_SCALE], zero_point=[0], quantized_dimension=3)),
     ),
     "bias-type-selected": _bias_selected,
+    "bias-dequantized-conv": _dequantized_bias,
+    "bias-dequantized-fully-connected": _dequantized_bias,
+    "bias-dequantized-fully-connected-int2": _dequantized_bias,
+    "bias-dequantized-others": _dequantized_bias,
     "bias-type-contradicts": _bias_contradicts,
     "blocks-reference": _blocks(),
     "blocks-lowest-code": _blocks(every_third=-8),

@@ -168,6 +168,12 @@ CODES: dict[str, Code] = {
             "fix-quantization sets it to 0; with --bias encode the data is shifted too.",
         ),
         Code(
+            "Q304", "FLOAT16 bias of a hybrid operator",
+            "A DEQUANTIZE makes floats of it, which builtin kernels take. XNNPACK, which LiteRT uses unasked, sees a constant, takes the operator, "
+            "and fails on the bias: the whole model is refused.",
+            "requantize-weights --to float32 --tensor NAME stores the bias as FLOAT32, which is exact.",
+        ),
+        Code(
             "Q401", "output without the parameters that the operator is fixed to",
             "SOFTMAX, LOGISTIC, TANH and the like have outputs of a known range, and kernels hard-code its parameters. Others are "
             "refused, or the output "

@@ -6,7 +6,7 @@ from ...quant.rules import Runtime
 from ..findings import Check
 from .activations import invalid_parameters
 from .alignment import buffers, wide_elements
-from .bias import biases
+from .bias import biases, dequantized_biases
 from .blocks import blocks
 from .edge_tpu import edge_tpu
 from .ends import inputs
@@ -24,8 +24,8 @@ from .weight_values import weight_values
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
-    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, weights, blocks, biases, fixed_outputs,
-    shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
+    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, weights, blocks, biases, dequantized_biases,
+    fixed_outputs, shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
 )  # fmt: skip
 
 # Checks that read all weights: made only if asked for.

@@ -1,4 +1,4 @@
-"""Biases: the type that the kernel reads, input scale times weight scale, zero point 0."""
+"""Biases: the type that the kernel reads, input scale times weight scale, zero point 0, no FLOAT16 beside hybrid weights."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def biases(scene: Scene) -> Iterator[Finding]:
                 yield from _scale(step, rule, tensor)
                 yield from _absent(step, tensor)
                 yield from _zero_point(step, rule, tensor)
+
+
+def dequantized_biases(scene: Scene) -> Iterator[Finding]:
+    """Q304: FLOAT16 biases that hybrid operators get through DEQUANTIZE."""
+    made: dict[Tensor, Tensor] | None = None
+    for step in scene.steps(HYBRID):
+        weights = step.run.weights[0] if step.run.weights else None
+        facts = step.rule.about(Topic.BIAS_DEQUANTIZED, step.activation, weights.type, _granularity(step)) if weights is not None else ()
+        for rule in step.rule.biases if facts else ():
+            bias = step.operator.inputs[rule.operand] if rule.operand < len(step.operator.inputs) else None
+            if bias is None or bias.is_constant:
+                continue
+            if made is None:
+                made = {s.outputs[0]: s.operand("in0")[0] for s in scene.steps() if s.rule.name == "DEQUANTIZE" and s.outputs and s.operand("in0")}
+            source = made.get(bias)
+            reactions, where = reactions_of(facts)
+            if source is None or not source.is_constant or source.type != TensorType.FLOAT16 or worst(reactions) != ERROR:
+                continue
+            yield scene.finding(
+                "Q304", source, f"{step.label} is hybrid, and its bias FLOAT16 with a DEQUANTIZE behind", ERROR, found="FLOAT16", expected="FLOAT32",
+                operator=step.path, reactions=reactions, source=where,
+            )  # fmt: skip
 
 
 def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:

@@ -134,6 +134,25 @@ def test_each_breakage_is_found(name: str) -> None:
     assert found[0].expected is not None
 
 
+@pytest.mark.parametrize(("operator", "type_", "scale", "severity"), [
+    ("SOFTMAX", "UINT8", 0.003906, "warning"), ("SOFTMAX", "UINT8", 0.004, "error"), ("SOFTMAX", "UINT8", np.nan, "error"),
+    ("LOGISTIC", "INT8", 0.003906, "error"),
+])  # fmt: skip
+def test_a_fixed_scale_with_six_digits_is_an_error_where_kernels_refuse_it(operator: str, type_: str, scale: float, severity: str) -> None:
+    """Tools that go through text, such as `flatc --json`, round scales: nobody sees that in the values, but some kernels ask for equality."""
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    zero_point = 0 if type_ == "UINT8" else -128
+    given = main.input("x", [1, 4], type_, quantize(0.5, 3))
+    main.output(main.apply(operator, [given], TensorSpec("y", [1, 4], type_, quantize(1 / 256, zero_point)), version=2))
+    model = builder.build()
+    assert audit(model).findings == ()
+    requantize(model, "y", scale=[scale])
+    found = [f for f in audit(model).findings if f.code == "Q401"]
+    assert [f.severity for f in found] == [severity]
+    assert found[0].severity_for(Runtime.REFERENCE) == severity
+
+
 @needs_runtime
 @pytest.mark.parametrize("operator", ["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"])
 @pytest.mark.parametrize("spec", ["int8", "int8,granularity=per-tensor", "int8,form=explicit", "int4", "int2", "int4,granularity=blockwise-32"])

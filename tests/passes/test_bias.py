@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tflitekit as tk
 from tests.audit.test_findings import convolution
+from tflitekit._base import fields_of
 from tflitekit._schema import TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.errors import RefusedError
@@ -51,6 +53,18 @@ def test_a_bias_that_two_operators_read_at_other_scales_becomes_two() -> None:
     assert (first.numpy().tolist(), parameters(first).scale.tolist()) == ([200, -100, 14], [0.0625])
     assert (second.numpy().tolist(), parameters(second).scale.tolist(), second.name) == ([100, -50, 7], [0.125], b"b")
     assert first.name == b"b_1" and first.buffer is not second.buffer
+
+
+def test_what_is_stored_of_a_bias_stays_stored() -> None:
+    """Files from `flatc --force-defaults` store a dimension of 0; dropping it would need a new layout."""
+    model = convolution()
+    stored = parameters(model.subgraphs[0].tensor("b"))
+    slot = next(field.slot for field in fields_of(QuantizationParameters) if field.attribute == "quantized_dimension")
+    object.__setattr__(stored, "_present", stored._present | 1 << slot)
+    model = tk.parse(tk.serialize(model))
+    halved(model)
+    assert parameters(model.subgraphs[0].tensor("b")).has("quantized_dimension")
+    assert {change.path.rpartition(".")[2] for change in tk.diff(tk.parse(model.source.data), model)} == {"scale", "data"}
 
 
 def test_a_bias_that_one_operator_reads_is_edited_where_it_is() -> None:

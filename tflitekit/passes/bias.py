@@ -103,7 +103,7 @@ class BiasKeeper:
             tensor = own_copy(use.subgraph, tensor)
             use.operator.inputs[use.rule.operand] = tensor
         if tensor.quantization is not None and len(tensor.quantization.scale):
-            tensor.quantization = _followed(tensor.quantization, use.scales, scales)
+            _follow(tensor.quantization, use.scales, scales)
         tensor.type = type_
         self.model.set_data(tensor, codes)
         if notes is not None:
@@ -136,8 +136,8 @@ def reencoded(tensor: Tensor, old: Scales, new: Scales, type_: TensorType | None
     return wanted.astype(numpy_dtype(type_)), float(np.max(np.abs(wanted * new.astype(np.float64) - real), initial=0.0))
 
 
-def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> QuantizationParameters:
-    """The stored parameters of a bias after its scales have changed. A stored scale beside the product stays as far beside it as it was."""
+def _follow(q: QuantizationParameters, old: Scales, new: Scales) -> None:
+    """Change the stored parameters of a bias as its scales have changed. A stored scale beside the product stays as far beside it as it was."""
     scale = new
     if q.scale.tobytes() != old.tobytes() and len(q.scale) in (1, len(new)):
         with np.errstate(all="ignore"):
@@ -145,6 +145,6 @@ def _followed(q: QuantizationParameters, old: Scales, new: Scales) -> Quantizati
         if (np.isfinite(kept) & (kept > 0)).all() and (len(kept) == len(q.scale)):
             scale = kept
     kept_points = not q.zero_point.any() and len(q.zero_point) and len(q.scale) == len(scale)
-    zero_point = q.zero_point if kept_points else np.zeros(len(scale), np.int64)
-    low, high = (values if q.has(name) else None for name, values in (("min", q.min), ("max", q.max)))  # real values, which stay
-    return QuantizationParameters(scale=scale, zero_point=zero_point, min=low, max=high, quantized_dimension=q.quantized_dimension)
+    if not kept_points:
+        q.zero_point = np.zeros(len(scale), np.int64)
+    q.scale = scale

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ...graph import Tensor
 from ...quant.rules import Fact, SameParameters, Sharing, Topic
+from ...types import INTEGER_RANGES
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
 from .prepared import amended
@@ -35,9 +36,13 @@ def fixed_outputs(scene: Scene) -> Iterator[Finding]:
                 continue
             topics = ([Topic.FIXED_SCALE] if scale_wrong else []) + ([Topic.FIXED_ZERO_POINT] if zero_point != fixed.zero_point else [])
             reactions, source = reactions_of(fact for topic in topics for fact in step.rule.about(topic, tensor.type))
+            severity = worst(reactions)
+            low, high = INTEGER_RANGES[tensor.type]
+            if severity == ERROR and zero_point == fixed.zero_point and all(r.outcome == "runs" for r in reactions.values()):
+                severity = WARNING if abs(scale / fixed.scale - 1) * (high - low) <= NEGLIGIBLE_STEPS else ERROR
             yield scene.finding(
-                "Q401", tensor, f"({scale!r}, {zero_point}) where {step.label} gives ({fixed.scale!r}, {fixed.zero_point})", worst(reactions),
-                found=stored, expected=(fixed.scale, fixed.zero_point), operator=step.path, reactions=reactions, source=source or fixed.source,
+                "Q401", tensor, f"({scale!r}, {zero_point}) where {step.label} gives ({fixed.scale!r}, {fixed.zero_point})", severity, found=stored,
+                expected=(fixed.scale, fixed.zero_point), operator=step.path, reactions=reactions, source=source or fixed.source,
             )  # fmt: skip
 
 

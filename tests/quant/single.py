@@ -141,7 +141,7 @@ RECIPES: dict[str, Recipe] = {
     "EXPAND_DIMS": r([x(8), i([0])], x(1, 8)),
     "TRANSPOSE": r([x(*V), i([1, 0])], x(4, 2)),
     "SLICE": r([x(*V), i([0, 1]), i([2, 2])], x(2, 2)),
-    "STRIDED_SLICE": r([x(*V), i([0, 0]), i([2, 4]), i([1, 2])], x(2, 2)),
+    "STRIDED_SLICE": r([x(*V), i([0, 0]), i([2, 4]), i([1, 1])], x(2, 4)),
     "GATHER": r([x(*V), i([1, 0])], x(2, 4)),
     "GATHER_ND": r([x(*V), i([[1], [0]])], x(2, 4)),
     "TILE": r([x(*V), i([2, 1])], x(4, 4)),

@@ -36,6 +36,41 @@ def dense(source: float = 0.5, weights: Any = 0.01, output: float = 0.25, *, bia
     return builder.build()
 
 
+def sliced(begin: Any, end: Any, strides: Any, shape: tuple[int, ...], scale: float = 0.25, dynamic: bool = False, **options: Any) -> Model:
+    """STRIDED_SLICE of a 4x4 input of scale 0.5."""
+    builder, main = started()
+    x = main.input("x", [4, 4], "INT8", quantize(0.5, 3))
+    places = [main.constant(name, np.array(values, np.int32)) for name, values in (("begin", begin), ("end", end), ("strides", strides))]
+    if dynamic:
+        places[0] = main.input("b", [len(begin)], "INT32")
+    main.output(main.apply("STRIDED_SLICE", [x, *places], spec("y", scale=scale, zero_point=3, shape=shape), version=2, **options))
+    return builder.build()
+
+
+SLICES: dict[str, tuple[Model, bool]] = {
+    "plain": (sliced([0, 0], [2, 4], [1, 1], (2, 4)), True),
+    "masked": (sliced([2, -2], [4, 4], [1, 1], (4, 2), begin_mask=1, end_mask=2), True),
+    "strides": (sliced([0, 0], [4, 4], [1, 2], (4, 2)), False),
+    "shrunk": (sliced([1, 0], [2, 4], [1, 1], (4,), shrink_axis_mask=1), False),
+    "new axis": (sliced([0, 0, 0], [0, 4, 4], [1, 1, 1], (1, 4, 4), new_axis_mask=1), False),
+    "ellipsis": (sliced([0, 0], [4, 4], [1, 1], (4, 4), ellipsis_mask=1), False),
+    "fewer places": (sliced([1], [3], [1], (2, 4)), False),
+    "computed": (sliced([0, 0], [2, 4], [1, 1], (2, 4), dynamic=True), False),
+    "sound": (sliced([0, 0], [2, 4], [1, 1], (2, 4), scale=0.5), False),
+}
+
+
+@needs_runtime
+@pytest.mark.parametrize("name", list(SLICES))
+def test_slices_that_xnnpack_takes_must_keep_their_parameters(name: str) -> None:
+    """Those that it leaves alone are only wrong."""
+    model, refused = SLICES[name]
+    (kept,) = {f.reactions[Runtime.XNNPACK].outcome for f in of_code(model, "Q402")} or {"runs"}
+    assert (kept == "refuses") == refused
+    data = tk.serialize(model)
+    assert runtime.run(data).ok != refused and runtime.run(data, runtime.NO_DELEGATES).ok
+
+
 def outputs(model: Model, resolver: str = runtime.REFERENCE) -> set[bytes]:
     """What comes out for the lowest, the highest and some other input."""
     kind = model.subgraphs[0].inputs[0]

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ..._schema import ActivationFunctionType, TensorType
 from ...graph import Tensor
 from ...quant.rules import Reaction, Role, Runtime
+from ...quant.rules.edge_tpu import values_of
 from ...quant.rules.notation import refuses
 from ...quant.rules.scale_test import COMPARED, bound_refused, product_refused
 from ...quant.rules.versions import option
@@ -52,8 +53,20 @@ def left_alone(step: Step) -> bool:
         return True
     if step.rule.name == "DEQUANTIZE":
         return step.run.mode == WEIGHT_DEQUANTIZE
+    if step.rule.name == "STRIDED_SLICE" and not _is_plain_slice(step):
+        return True
     inputs = [t for t, role in zip(step.operator.inputs, step.run.roles, strict=False) if t is not None and role in (Role.ACTIVATION, Role.WEIGHTS)]
     return any(t.type in CODE_TYPES and not is_code(t) for t in (*inputs, *step.outputs))
+
+
+def _is_plain_slice(step: Step) -> bool:
+    """Whether a STRIDED_SLICE says at once, for each dimension, from where to where: constants, steps of 1, no dimension more or less."""
+    data, *places = (*step.operator.inputs, None, None, None, None)[:4]
+    if data is None or any(t is None or not t.is_constant or t.shape != (len(data.shape),) for t in places):
+        return False
+    strides = values_of(places[2])
+    masks = (option(step.operator, f"{name}_mask", 0) for name in ("ellipsis", "new_axis", "shrink_axis"))
+    return strides is not None and bool((strides == 1).all()) and not any(masks)
 
 
 def _factors(step: Step) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -42,7 +42,7 @@ def _zero_padding_only(operator: Operator) -> str:
         return ""
     if len(operator.inputs) != 2:
         return "a constant among more than 2 inputs"
-    quantization, codes = constant[0].quantization, _values(constant[0])
+    quantization, codes = constant[0].quantization, values_of(constant[0])
     zero_point = int(quantization.zero_point[0]) if quantization is not None and len(quantization.zero_point) else 0
     return "a constant that is not all zeros" if codes is None or (codes != zero_point).any() else ""
 
@@ -69,7 +69,7 @@ def _few_elements(operator: Operator) -> str:
     return f"more than {MOST_SOFTMAX} elements" if tensor is not None and tensor.shape and tensor.shape[-1] > MOST_SOFTMAX else ""
 
 
-def _values(tensor: Tensor | None) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
+def values_of(tensor: Tensor | None) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
     """The numbers of a small constant; None if it is none, or damaged."""
     try:
         return None if tensor is None or not tensor.is_constant else np.asarray(tensor.numpy()).astype(np.int64)
@@ -81,7 +81,7 @@ def _axes_inside(axes: str, data: str = "in0") -> Condition:
     """The axes, a constant operand or an option, leave the batch alone."""
 
     def check(operator: Operator) -> str:
-        tensor, held = operand(operator, data), option(operator, "axis", None) if axes == "option" else _values(operand(operator, axes))
+        tensor, held = operand(operator, data), option(operator, "axis", None) if axes == "option" else values_of(operand(operator, axes))
         if tensor is None or held is None:
             return "axes that are not constant"
         rank = len(tensor.shape)
@@ -92,7 +92,7 @@ def _axes_inside(axes: str, data: str = "in0") -> Condition:
 
 
 def _multiple_of_4(operator: Operator) -> str:
-    tensor, axes = operand(operator, "in0"), _values(operand(operator, "in1"))
+    tensor, axes = operand(operator, "in0"), values_of(operand(operator, "in1"))
     if tensor is None or axes is None or not tensor.shape:
         return ""
     innermost = any(int(axis) % len(tensor.shape) == len(tensor.shape) - 1 for axis in np.ravel(axes))
@@ -100,7 +100,7 @@ def _multiple_of_4(operator: Operator) -> str:
 
 
 def _padding_inside(operator: Operator) -> str:
-    tensor, padding = operand(operator, "in0"), _values(operand(operator, "in1"))
+    tensor, padding = operand(operator, "in0"), values_of(operand(operator, "in1"))
     if tensor is None or padding is None:
         return "padding that is not constant"
     return "padding of the batch" if padding.reshape(-1, 2)[: max(0, len(tensor.shape) - MAPPED_DIMENSIONS)].any() else ""
@@ -118,7 +118,7 @@ def _leading_ones(operator: Operator) -> str:
 
 
 def _plain_slice(operator: Operator) -> str:
-    strides = _values(operand(operator, "in3"))
+    strides = values_of(operand(operator, "in3"))
     if strides is None or (strides != 1).any():
         return "strides other than 1"
     return "ellipsis or new axis" if option(operator, "ellipsis_mask") or option(operator, "new_axis_mask") else ""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from .model import Fact, Topic
 from .notation import FINE, WRONG, fact, refuses
 
-DELEGATE_REFUSES = "DEPTH_TO_SPACE SPACE_TO_DEPTH MAX_POOL_2D PAD RESIZE_BILINEAR SLICE SPLIT TRANSPOSE"
+DELEGATE_REFUSES = "DEPTH_TO_SPACE SPACE_TO_DEPTH MAX_POOL_2D PAD RESIZE_BILINEAR SLICE SPLIT STRIDED_SLICE TRANSPOSE"
 COPIED = (
     "AVERAGE_POOL_2D BROADCAST_TO DYNAMIC_UPDATE_SLICE GATHER GATHER_ND MAXIMUM MINIMUM RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SELECT SELECT_V2 "
-    "SPLIT_V SQUEEZE STRIDED_SLICE TILE TOPK_V2"
+    "SPLIT_V SQUEEZE TILE TOPK_V2"
 )
 SCALE, ZERO_POINT = "params.scale !=", "params.zero_point !="
 
@@ -41,7 +41,7 @@ SAME_FACTS: tuple[Fact, ...] = (
     fact("same-copied-delegate-refuses", Topic.SAME_PARAMETERS, DELEGATE_REFUSES,
         "the builtin kernels copy codes; XNNPACK takes the operator and fails", "measured G07, G10", cpu=WRONG,
         xnn=refuses("failed to delegate"), operand="output", activation="INT8 UINT8"),
-    fact("same-copied-delegate-not-int16", Topic.SAME_PARAMETERS, "MAX_POOL_2D PAD RESIZE_BILINEAR SLICE SPLIT TRANSPOSE",
+    fact("same-copied-delegate-not-int16", Topic.SAME_PARAMETERS, "MAX_POOL_2D PAD RESIZE_BILINEAR SLICE SPLIT STRIDED_SLICE TRANSPOSE",
         "codes are copied; XNNPACK takes no INT16", "measured C05", every=WRONG, operand="output", activation="INT16"),
     fact("same-copied", Topic.SAME_PARAMETERS, COPIED, "codes are copied: what the output says of them is wrong, and nobody notices",
         "measured C04, E18, E19, G01; RESHAPE parameters are said to be compared in xnnpack_delegate.cc:5771, which cannot be seen",

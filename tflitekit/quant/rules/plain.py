@@ -108,7 +108,7 @@ MOVEMENT: tuple[OpRule, ...] = (
     _move("EXPAND_DIMS", "activation axis", "in0 out0", "expand_dims.cc:85-89", sharing=EXACT),
     _move("TRANSPOSE", "activation axis", "in0 out0", "transpose.cc", delegated=EIGHT_BIT),
     _move("SLICE", "activation sizes:2", "in0 out0", "slice.cc", delegated=EIGHT_BIT),
-    _move("STRIDED_SLICE", "activation sizes:3", "in0 out0", "strided_slice.cc"),
+    _move("STRIDED_SLICE", "activation sizes:3", "in0 out0", "strided_slice.cc", delegated=EIGHT_BIT),
     _move("GATHER", "activation indices", "in0 out0", "gather.cc:82-102"),
     _move("GATHER_ND", "activation indices", "in0 out0", "gather_nd.cc:46-62"),
     _move("TILE", "activation sizes", "in0 out0", "tile.cc"),

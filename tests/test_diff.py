@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from itertools import chain as chain_of
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tflitekit as tk
 from tests import forge
@@ -16,7 +20,7 @@ from tflitekit import _schema
 from tflitekit._base import Field, OpaqueUnion, Table, enum_class, fields_of, table_name
 from tflitekit._placeholders import dangling
 from tflitekit._schema import BucketizeOptions, SoftmaxOptions
-from tflitekit.diff import Change
+from tflitekit.diff import Change, aligned
 from tflitekit.graph import Buffer, Model, Operator, OperatorCode, QuantizationParameters, Tensor
 
 
@@ -215,6 +219,64 @@ def test_references_are_compared_by_position_not_by_content() -> None:
     a, b = twins()
     b.subgraphs[0].tensors[0], b.subgraphs[0].tensors[1] = b.subgraphs[0].tensors[1], b.subgraphs[0].tensors[0]
     assert "subgraphs[0].tensors[2].quantization.details.scales" in paths(a, b)
+
+
+# ---- operators that are put in or taken out ----
+
+
+def chain(named: bool = True) -> Model:
+    """Eight operators in a row, parsed."""
+    model = many_operators(8)
+    if not named:
+        for tensor in model.tensors():
+            tensor.name = None
+    return tk.parse(tk.serialize(model))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_operator_put_in_is_all_that_differs(named: bool) -> None:
+    a, b = chain(named), chain(named)
+    subgraph = b.subgraphs[0]
+    extra = subgraph.add_tensor(Tensor(name="extra", buffer=b.buffers[0]))
+    for index in (5, 0):
+        subgraph.operators.insert(index, Operator(opcode=b.operator_codes[0], inputs=[subgraph.inputs[0]], outputs=[extra]))
+    subgraph.operators[3].outputs[0].quantization.zero_point = [7]
+    tensors, count = "subgraphs[0].tensors", len(a.subgraphs[0].tensors)
+    changed = subgraph.tensors.index(subgraph.operators[3].outputs[0])
+    wanted = {f"{tensors}[{count}]", f"{tensors}[{changed}].quantization.zero_point", "subgraphs[0].operators[0]", "subgraphs[0].operators[6]"}
+    assert set(paths(a, b)) == wanted and {c.path: c.old for c in tk.diff(a, b)}["subgraphs[0].operators[6]"] is None
+    assert set(paths(b, a)) == wanted and {c.path: c.new for c in tk.diff(b, a)}["subgraphs[0].operators[6]"] is None
+    assert all(b.at(path) is not None for path in paths(a, b))
+
+
+def test_what_changed_in_an_operator_is_told_where_it_is_now() -> None:
+    """Also where its outputs, by which it is recognized, are others; what stands between others is compared with what stood there."""
+    a, b = chain(), chain()
+    operators = b.subgraphs[0].operators
+    inputs = [tensor for tensor in b.subgraphs[0].tensors if tensor not in operators[4].inputs]
+    operators[4].outputs, operators[6].inputs = [b.subgraphs[0].inputs[0]], inputs[:1]
+    del operators[2]
+    assert paths(a, b) == ["subgraphs[0].operators[2]", "subgraphs[0].operators[3].outputs", "subgraphs[0].operators[5].inputs"]
+
+
+def test_many_operators_are_aligned_in_no_time() -> None:
+    """One put in before every second of many; also where all look the same."""
+    keys = [("ADD", number) for number in range(20_000)]
+    several = list(chain_of.from_iterable((("SUB", -number), key) if number % 2 else (key,) for number, key in enumerate(keys)))
+    start = time.process_time()
+    assert [keys[i] for i, _ in aligned(keys, several)] == keys and len(aligned([("ADD", 0)] * 20_000, [("ADD", 0)] * 19_999)) == 19_999
+    assert time.process_time() - start < 2
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_alignment_keeps_the_order(first: list[str], second: list[str]) -> None:
+    """Every element belongs to one other at most; of a list with something put in, all are found again."""
+    a, b = ([(kind, index % 4) for index, kind in enumerate(kinds)] for kinds in (first, second))
+    pairs = aligned(a, b)
+    assert all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(pairs))
+    assert all(0 <= i < len(a) and 0 <= j < len(b) for i, j in pairs)
+    numbered = [(kind, index) for index, (kind, _) in enumerate(a)]
+    assert aligned(numbered, [("new", -1), *numbered[:3], ("new", -2), *numbered[3:]]) == [(i, i + 1 + (i >= 3)) for i in range(len(a))]
 
 
 # ---- references ----

@@ -12,10 +12,11 @@ from __future__ import annotations
 import enum
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from ._base import ARRAYS, Field, OpaqueUnion, Table, class_of, fields_of, table_name
 from ._walk import SUBGRAPH_SHIFT, Positions, collector_paused, explained, joined_bytes, printable
 from .errors import EditError
-from .graph import Deferred, Model, view_of
+from .graph import Deferred, Model, Operator, view_of
 
 _SMALL = 4096  # bytes up to which a plain comparison beats setting up arrays
 _BLOCK = 1 << 20  # bytes compared at once
@@ -50,8 +51,9 @@ class Change:
 def diff(a: Model, b: Model) -> list[Change]:
     """The changes that make `b` out of `a`, in the order of the schema; empty if they are the same model.
 
-    `source`, and where the data of out-of-line buffers and options lie in the file, do not count. Lists are aligned by position; what one side has
-    more is reported element by element.
+    `source`, and where the data of out-of-line buffers and options lie in the file, do not count. Lists are aligned by position, and what one side
+    has more is reported element by element; but where a subgraph of one model has more operators, those that compute the same tensors are compared,
+    and paths of operators are those in `b`, or in `a` of those that are gone.
     """
     if a is b:
         return []
@@ -199,8 +201,11 @@ class _Run(Values):
             self.tables(cls, [a[row] for row in rows], [b[row] for row in rows], below(place, rows, field))
 
     def lists(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
-        """Compare vectors of tables, aligned by position."""
+        """Compare vectors of tables, aligned by position; operators by what they compute, where one side has more."""
         if not any(a) and not any(b):
+            return
+        if field.name == "operators" and list(map(len, a)) != list(map(len, b)):
+            self.operators(field, a, b, place)
             return
         starts: list[int] = []  # of each row's shared elements in the flattened column
         total = 0
@@ -212,6 +217,27 @@ class _Run(Values):
                 self.add(place, row, field, *((old[index], None) if index < len(old) else (None, new[index])), index=index)
 
         self.tables(class_of(field.type), _shared_prefix(a, b), _shared_prefix(b, a), inside(place, starts, field))
+
+    def operators(self, field: Field, a: _Column, b: _Column, place: Place) -> None:
+        """Compare the operators of subgraphs, each with the one that computes the same."""
+        pairs: list[tuple[Any, Any]] = []
+        places: Pairs = []  # row, and position in the list of `b`
+        for row, (old, new) in enumerate(zip(a, b, strict=True)):
+            matched = aligned([_computed(self.a, one) for one in old], [_computed(self.b, one) for one in new])
+            pairs += [(old[i], new[j]) for i, j in matched]
+            places += [(row, j) for _, j in matched]
+            stay, came = {i for i, _ in matched}, {j for _, j in matched}
+            for index in [i for i in range(len(old)) if i not in stay]:
+                self.add(place, row, field, old[index], None, index=index)
+            for index in [j for j in range(len(new)) if j not in came]:
+                self.add(place, row, field, None, new[index], index=index)
+
+        def of(position: int) -> tuple[str, tuple[int, ...]]:
+            row, index = places[position]
+            path, key = place(row)
+            return f"{path}.{field.attribute}[{index}]", (*key, field.slot, index)
+
+        self.tables(class_of(field.type), [old for old, _ in pairs], [new for _, new in pairs], of)
 
     def presence(self, cls: type[Table], a: _Column, b: _Column, place: Place, layout: frozenset[int]) -> None:
         """Report explicit defaults against elided ones, empty vectors against absent ones, and fields that only a newer schema knows.
@@ -246,6 +272,7 @@ class _Run(Values):
         return None
 
 
+_OUTPUTS = next(field for field in fields_of("Operator") if field.name == "outputs")
 _UNKNOWN = Field("unknown_fields", "unknown_fields", 1 << 16, "", "", "", None, 0, "", False)
 _LARGE = Field("large_custom_options", "large_custom_options", 1 << 15, "", "", "", None, 0, "", False)
 
@@ -290,6 +317,60 @@ def inside(place: Place, starts: Sequence[int], field: Field) -> Place:
         return f"{path}.{field.attribute}[{index}]" if path else f"{field.attribute}[{index}]", (*key, field.slot, index)
 
     return of
+
+
+Pairs = list[tuple[int, int]]
+
+
+def _computed(positions: Positions, operator: Operator) -> tuple[str, tuple[Any, ...]]:
+    """What an operator is recognized by in another model: its name, and its outputs by theirs, or by their positions where they have none."""
+    return operator.op_name, tuple([getattr(t, "name", None) or positions.stored(_OUTPUTS, t) for t in operator.outputs])
+
+
+def aligned(a: Sequence[tuple[Any, ...]], b: Sequence[tuple[Any, ...]]) -> Pairs:
+    """Which elements of two lists belong together, in order: those that are equal; between them those whose first parts are; then, where as many are
+    left on both sides, those in the same place. Of equal ones in a list, the first belongs to the first of the other, and so on."""
+    pairs = _in_order(a, b)
+    for i, end, j, other in _gaps(pairs, len(a), len(b)):
+        inner = _in_order([x[0] for x in a[i:end]], [x[0] for x in b[j:other]])
+        for k, until, m, last in _gaps(inner, end - i, other - j):
+            if until - k == last - m:
+                inner += zip(range(k, until), range(m, last), strict=True)
+        pairs += [(i + k, j + m) for k, m in inner]
+    return sorted(pairs)
+
+
+def _in_order(a: Sequence[Any], b: Sequence[Any]) -> Pairs:
+    """The positions of as many equal elements as have the same order in both lists: of the positions in `b`, the longest rising row."""
+    places = {value: j for j, value in enumerate(_numbered(b))}
+    common = [(i, places[value]) for i, value in enumerate(_numbered(a)) if value in places]
+    ends: list[int] = []  # of the rows of each length, the least last position in `b`
+    rows: list[Any] = []  # these rows: the last pair, and the row before it
+    for pair in common:
+        length = bisect_left(ends, pair[1])
+        row = pair, rows[length - 1] if length else None
+        ends[length : length + 1], rows[length : length + 1] = [pair[1]], [row]
+    pairs, rest = Pairs(), rows[-1] if rows else None
+    while rest is not None:
+        pair, rest = rest
+        pairs.append(pair)
+    return pairs[::-1]
+
+
+def _numbered(values: Sequence[Any]) -> list[tuple[Any, int]]:
+    """The values, each with how many equal ones come before it."""
+    met: Counter[Any] = Counter()
+    numbered = []
+    for value in values:
+        numbered.append((value, met[value]))
+        met[value] += 1
+    return numbered
+
+
+def _gaps(pairs: Pairs, size: int, other: int) -> list[tuple[int, int, int, int]]:
+    """The ranges of two lists between the elements that are paired."""
+    bounds = [(-1, -1), *pairs, (size, other)]
+    return [(i + 1, end, j + 1, last) for (i, j), (end, last) in pairwise(bounds) if end > i + 1 and last > j + 1]
 
 
 def _shared_prefix(a: _Column, b: _Column) -> _Column:

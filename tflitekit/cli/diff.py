@@ -11,7 +11,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_model(parser, "a")
     add_model(parser, "b")
-    add_json(parser, "a, b, equal, changes (each: path, old, new)")
+    add_json(
+        parser,
+        "a, b, equal, changes (each: path, old, new). Where operators were put in or taken out, paths are those in B, or in A of those that are gone",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -145,6 +145,19 @@ def test_inputs_are_paired_by_their_names_in_the_signature() -> None:
     assert not tk.runtime.compare(a, b).equal  # by position it is another function
 
 
+def test_a_shape_may_name_the_tensor_of_an_input() -> None:
+    builder = ModelBuilder()
+    graph = builder.subgraph()
+    x = graph.input("x", (-1, 3))
+    graph.output(graph.apply("ABS", [x], TensorSpec("out", (-1, 3))))
+    builder.signature("serve", {"caller": x}, {"result": graph.subgraph.outputs[0]}, graph)
+    model = builder.build()
+    for name in ("caller", "x"):
+        assert tk.runtime.run(model, RandomData(1), shapes={name: (5, 3)})[0]["result"].shape == (5, 3)
+    with pytest.raises(EditError, match=r"no input is named 'out'\. Inputs: 'caller'"):
+        tk.runtime.run(model, shapes={"out": (5, 3)})
+
+
 def test_dynamic_dimensions_are_one_unless_a_shape_is_given() -> None:
     model = elementwise("ABS", (-1, 3))
     assert tk.runtime.run(model, RandomData(1))[0]["out"].shape == (1, 3)

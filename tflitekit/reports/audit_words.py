@@ -362,7 +362,7 @@ def _next_types(verdict: Facts, facts: Facts) -> list[str]:
         options = " ".join(f"--{side}s {own}" for side in sides)
         return [f"For codes instead of floats at the boundary: `{_command(facts, 'set-io-dtype', options)}`."] if sides else []
     if own == "int8" and set(verdict["inputs"]) == {"INT8"}:
-        return [f"A caller that has UINT8 codes, such as the bytes of an image: `{_command(facts, 'set-io-dtype', '--inputs uint8')}`."]
+        return [f"A caller that has UINT8 codes: `{_command(facts, 'set-io-dtype', '--inputs uint8')}`."]
     if own == "uint8":
         return [f"A runtime that wants INT8 throughout: `{_command(facts, 'convert-activations', '--to int8')}`."]
     return []

@@ -89,8 +89,9 @@ def interfaces(
 ) -> list[Interface]:  # fmt: skip
     """All signatures that can be run, or subgraph 0 (where there are none, or `by_position`); only that of the key `signature`, if given.
 
-    `shapes` are shapes of inputs by name; a dynamic dimension without one is what the file stores, usually 1. EditError for unknown names,
-    RuntimeCheckError for inputs or outputs that cannot be fed or read: strings, resources, types that numpy lacks.
+    `shapes` are shapes of inputs by name, that of the signature or that of the tensor; a dynamic dimension without one is what the file stores,
+    usually 1. EditError for unknown names, RuntimeCheckError for inputs or outputs that cannot be fed or read: strings, resources, types that numpy
+    lacks.
     """
     model = subject.model
     if not model.subgraphs:
@@ -109,9 +110,10 @@ def interfaces(
 
 def check_shape_names(shapes: Shapes | None, found: Sequence[Interface]) -> None:
     """EditError for a shape whose name no input has."""
-    names = [port.name for each in found for port in each.inputs]
+    ports = [port for each in found for port in each.inputs]
+    names = [port.name for port in ports]
     for name in shapes or {}:
-        if name not in names:
+        if name not in names and name not in [port.tensor.name_str for port in ports]:
             raise EditError(f"--shape: no input is named {name!r}. Inputs: {', '.join(map(repr, dict.fromkeys(names))) or 'none'}")
 
 
@@ -179,7 +181,7 @@ def _check_types(subject: Subject, interface: Interface) -> None:
 
 def _with_shapes(interface: Interface, shapes: Shapes) -> Interface:
     def resized(port: Port) -> Port:
-        wanted = shapes.get(port.name)
+        wanted = shapes.get(port.name, shapes.get(port.tensor.name_str))
         return port if wanted is None else replace(port, shape=tuple(wanted))
 
     return replace(interface, inputs=tuple(map(resized, interface.inputs)))

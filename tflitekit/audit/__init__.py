@@ -59,8 +59,8 @@ def audit(
     it none are read, except for what a check needs of single small tensors.
 
     `metadata` and `problem` are what `flat.metadata.metadata_or_problem` gives, for findings about what the metadata states; `tflitekit.audit` gets
-    them by itself. `runtime` adds the findings that are only made for a runtime that is asked for, and
-    leaves out those that are about another one alone.
+    them by itself. `runtime` adds the findings that are only made for a runtime that is asked for, and leaves out those that are about another one
+    alone.
     """
     from .checks import ABOUT, CHECKS, OF_WEIGHTS, ON_REQUEST
 

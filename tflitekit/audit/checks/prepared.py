@@ -8,10 +8,9 @@ from types import MappingProxyType
 from ..._schema import ActivationFunctionType, TensorType
 from ...graph import Tensor
 from ...quant.rules import Reaction, Role, Runtime
-from ...quant.rules.edge_tpu import values_of
 from ...quant.rules.notation import refuses
 from ...quant.rules.scale_test import COMPARED, bound_refused, product_refused
-from ...quant.rules.versions import option
+from ...quant.rules.versions import option, values_of
 from ..execution import CODE_TYPES, WEIGHT_DEQUANTIZE, is_code
 from ..findings import Step
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._schema import ActivationFunctionType, BuiltinOperator, FullyConnectedOptionsWeightsFormat, TensorType
-from ...errors import EditError
 from .model import Role
-from .versions import operand, option
+from .versions import operand, option, values_of
 
 if TYPE_CHECKING:
-    from ...graph import Operator, Tensor
+    from ...graph import Operator
 
 SOURCE = "coral.ai, TensorFlow models on the Edge TPU: model requirements and supported operations, compiler 16.0; not verifiable here"
 REFUSAL = "Model not quantized"  # what the compiler says to a model without integers
@@ -67,14 +66,6 @@ def _innermost_only(shape: tuple[int, ...]) -> bool:
 def _few_elements(operator: Operator) -> str:
     tensor = operand(operator, "in0")
     return f"more than {MOST_SOFTMAX} elements" if tensor is not None and tensor.shape and tensor.shape[-1] > MOST_SOFTMAX else ""
-
-
-def values_of(tensor: Tensor | None) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
-    """The numbers of a small constant; None if it is none, or damaged."""
-    try:
-        return None if tensor is None or not tensor.is_constant else np.asarray(tensor.numpy()).astype(np.int64)
-    except (EditError, ValueError):
-        return None
 
 
 def _axes_inside(axes: str, data: str = "in0") -> Condition:

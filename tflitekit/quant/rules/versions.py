@@ -7,9 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..._schema import ActivationFunctionType, FullyConnectedOptionsWeightsFormat, LSTMKernelType, TensorType
+from ...errors import EditError
 from .model import Need, Versions
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ...graph import Operator, Tensor
 
 
@@ -65,6 +69,14 @@ def _place(name: str) -> tuple[str, int]:
 def option(operator: Operator, name: str, default: Any = 0) -> Any:
     """A field of the options table; the default where there is no such table or field."""
     return getattr(operator.options, name, default)
+
+
+def values_of(tensor: Tensor | None) -> npt.NDArray[np.int64] | None:
+    """The numbers of a small constant; None if it is none, or damaged."""
+    try:
+        return None if tensor is None or not tensor.is_constant else tensor.numpy().astype("int64")
+    except (EditError, ValueError):
+        return None
 
 
 def _rank(operator: Operator, name: str = "in0") -> int:

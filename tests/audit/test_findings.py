@@ -164,7 +164,7 @@ def test_float16_biases_of_hybrid_operators_are_found_where_xnnpack_refuses_them
     data = tk.serialize(model)
     assert runtime.run(data, RESOLVERS[Runtime.XNNPACK]).ok == (not found) and runtime.run(data, RESOLVERS[Runtime.OPTIMIZED]).ok
     if found:
-        repaired = tk.run(model, parse_spec("requantize-weights{to=float32,tensor=b}")).model
+        repaired = tk.run(model, parse_spec("fix-quantization")).model
         assert not [f for f in audit(repaired).findings if f.code == "Q304"] and runtime.run(tk.serialize(repaired)).ok
 
 

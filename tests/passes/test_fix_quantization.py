@@ -185,6 +185,19 @@ def test_conversions_that_change_no_value_are_left_out(name: str) -> None:
         assert before.ok and before.outputs == after.outputs
 
 
+def test_many_conversions_are_left_out_at_once() -> None:
+    """Positions move with each of them."""
+    def several(main: SubGraphBuilder, x: Tensor) -> Tensor:
+        for n in range(6):
+            x = codes(main, floats(main, x, f"f{n}"), "INT8", 3, name=f"q{n}")
+            x = main.apply("RELU", [x], TensorSpec(f"r{n}", [1, 8], "INT8", quantize(0.5, 3)), version=2)
+        return x
+
+    result = fix(chain(several))
+    assert [o.op_name for o in result.model.operators()] == ["RELU"] * 8
+    assert sum(note.text.startswith("Q801: codes stay codes") for note in result.notes) == 6 and not [n for n in result.refused if "Q801" in n.text]
+
+
 def test_conversions_that_round_stay() -> None:
     model = chain(lambda m, x: codes(m, floats(m, x), "INT8", 0, 0.25))
     result = fix(model)

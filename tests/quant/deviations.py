@@ -297,6 +297,10 @@ def _dequantized_bias(fact: Fact) -> Iterator[Deviation]:
     channels = [g == Granularity.PER_CHANNEL for g in fact.granularity] or [False, True]
     for operator, weights, per_channel in product(sorted(fact.operators), sorted(type_.name for type_ in fact.weights), channels):
         sound = weighted(operator, "FLOAT32", weights, per_channel)
+        if operator == "DEPTHWISE_CONV_2D" and not per_channel:  # one scale is refused for several channels
+            image, filters = (RECIPES[operator].inputs[n].shape for n in (0, 1))
+            one = {"in0": Over(shape=(*image[:-1], 1)), "in2": Over(shape=(1,)), "out0": Over(shape=(*image[:-1], 1))}
+            sound |= one | {"in1": replace(sound["in1"], shape=(*filters[:-1], 1))}
         label = f"{operator} FLOAT32 {weights} {'per-channel' if per_channel else 'per-tensor'}"
         yield Deviation(label, operator, "FLOAT32", {**sound, "change": _half}, sound)
 
@@ -419,6 +423,8 @@ SPECIAL: dict[str, Special] = {
     "bias-dequantized-fully-connected": _dequantized_bias,
     "bias-dequantized-fully-connected-int2": _dequantized_bias,
     "bias-dequantized-others": _dequantized_bias,
+    "bias-dequantized-conv-int4": _dequantized_bias,
+    "bias-dequantized-fully-connected-int2-tensor": _dequantized_bias,
     "bias-type-contradicts": _bias_contradicts,
     "blocks-reference": _blocks(),
     "blocks-lowest-code": _blocks(every_third=-8),

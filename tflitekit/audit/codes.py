@@ -171,7 +171,7 @@ CODES: dict[str, Code] = {
             "Q304", "FLOAT16 bias of a hybrid operator",
             "A DEQUANTIZE makes floats of it, which builtin kernels take. XNNPACK, which LiteRT uses unasked, sees a constant, takes the operator, "
             "and fails on the bias: the whole model is refused.",
-            "requantize-weights --to float32 --tensor NAME stores the bias as FLOAT32, which is exact.",
+            "fix-quantization stores the bias as FLOAT32, which is exact, and lets the operator read it directly.",
         ),
         Code(
             "Q401", "output without the parameters that the operator is fixed to",

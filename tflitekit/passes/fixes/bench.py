@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..._schema import TensorType
 from ...audit import Finding
+from ...errors import EditError
 from ...graph import Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.rules import RULES, OpRule
 
@@ -21,10 +22,15 @@ class UnfixableError(Exception):
 
 
 class Bench:
-    """The model under repair. `said` are the notes of the repairs that were made: (object, text, numbers)."""
+    """The model under repair, what is asked to be repaired together, and all that was found in it.
 
-    def __init__(self, model: Model, bias: str) -> None:
-        self.model, self.bias = model, bias
+    `said` are the notes of the repairs that were made: (object, text, numbers).
+    """
+
+    def __init__(self, model: Model, bias: str, asked: Sequence[Finding] = (), known: Sequence[Finding] = ()) -> None:
+        self.model, self.bias, self.asked, self.known = model, bias, asked, known
+        # Looked up before the first repair: afterwards, numbers in paths may be those of others.
+        self._objects = {path: _named(model, path) for finding in asked for path in (finding.path, finding.operator)}
         self.said: list[tuple[Any, str, dict[str, Any]]] = []
         self._done: set[tuple[int, str]] = set()
 
@@ -41,17 +47,23 @@ class Bench:
 
     def tensor(self, finding: Finding) -> Tensor:
         """The tensor of a finding."""
-        found = self.model.at(finding.path)
+        found = self.named(finding.path)
         if not isinstance(found, Tensor):
             raise UnfixableError("the finding names no tensor")
         return found
 
     def operator(self, finding: Finding) -> Operator:
         """The operator of a finding."""
-        found = self.model.at(finding.operator) if finding.operator else None
+        found = self.named(finding.operator)
         if not isinstance(found, Operator):
             raise UnfixableError("the finding names no operator")
+        if not any(operator is found for operator in self.model.operators()):
+            raise UnfixableError("the operator is gone, by the repair of another finding")
         return found
+
+    def named(self, path: str) -> Any:
+        """What a path named before the first repair."""
+        return self._objects[path] if path in self._objects else _named(self.model, path)
 
     def subgraph(self, tensor: Tensor) -> SubGraph:
         """The subgraph of a tensor."""
@@ -66,6 +78,13 @@ class Bench:
             rule = rule_of(operator)
             if rule is not None and any(t is tensor for t in (*operator.inputs, *operator.outputs)):
                 yield operator, rule
+
+
+def _named(model: Model, path: str) -> Any:
+    try:
+        return model.at(path) if path else None
+    except EditError:
+        return None
 
 
 Fixer = Callable[[Bench, Finding], None]

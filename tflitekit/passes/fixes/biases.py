@@ -15,6 +15,8 @@ from ...quant.rules import BiasRule, operand
 from ...types import INTEGER_RANGES, byte_size
 from ..bias import product, reencoded
 from ..surgery import unique_name
+from ..weights.constants import constants
+from ..weights.engine import as_float32, put
 from .bench import Bench, UnfixableError, force, rule_of, sound
 from .evidence import evidence
 
@@ -146,6 +148,20 @@ def _encode_real(bench: Bench, finding: Finding, tensor: Tensor, scales: Any, ta
     bench.model.set_data(tensor, codes.astype(np.int64 if target == TensorType.INT64 else np.int32))
     tensor.quantization = QuantizationParameters(scale=scales, zero_point=np.zeros(len(scales), np.int64))
     bench.say(tensor, finding, f"encoded as {target.name} at input x weights", scale=scales.astype(float).tolist())
+
+
+def dequantized(bench: Bench, finding: Finding) -> None:
+    """Q304: FLOAT32, which the operator reads as it is. Whoever else reads the FLOAT16 numbers goes on doing so."""
+    tensor = bench.tensor(finding)
+    if not bench.once(tensor, "FLOAT32"):
+        return
+    operators = {bench.operator(other) for other in bench.asked if other.path == finding.path}
+    whole = next((one for one in constants(bench.model) if one.tensor is tensor), None)
+    made = as_float32([whole.read_by(operators)])[0] if whole is not None else "its values are not known"
+    if isinstance(made, str):
+        raise UnfixableError(made)
+    put(bench.model, [made])
+    bench.say(tensor, finding, "FLOAT32, read without DEQUANTIZE; its values are the same", max_error=0.0)
 
 
 def zero_point(bench: Bench, finding: Finding) -> None:

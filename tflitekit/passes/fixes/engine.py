@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..._copy import copied
 from ...audit import CODES, ERROR, INFO, WARNING, Finding, audit
 from ...errors import EditError, TFLiteKitError
-from ...graph import Model
+from ...graph import Model, Operator, OperatorCode
 from ..base import Notes
+from ..surgery import keep_up, operators_of
 from .bench import Bench, Fixer, UnfixableError
 
 if TYPE_CHECKING:
@@ -53,16 +54,18 @@ def _repair_code(
     options: FixQuantization, model: Model, code: str, fixer: Fixer, notes: Notes, refused: dict[tuple[str, str, str], str]
 ) -> bool:
     """Repair the findings of one code together, or one by one where that would break something; True if the model changed."""
-    found = _of(code, audit(model).findings)
+    before = audit(model).findings
+    found = _of(code, before)
     if not found:
         return False
-    if _attempt(options, model, found, fixer, notes, refused):
+    if _attempt(options, model, found, before, fixer, notes, refused):
         return True
     progress = False
     if len(found) > 1:
         for finding in found:
-            if any(_key(f) == _key(finding) for f in _of(code, audit(model).findings)):
-                progress |= _attempt(options, model, [finding], fixer, notes, refused)
+            before = audit(model).findings
+            if any(_key(f) == _key(finding) for f in _of(code, before)):
+                progress |= _attempt(options, model, [finding], before, fixer, notes, refused)
     return progress
 
 
@@ -71,11 +74,13 @@ def _of(code: str, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _attempt(
-    options: FixQuantization, model: Model, found: Sequence[Finding], fixer: Fixer, notes: Notes, refused: dict[tuple[str, str, str], str]
-) -> bool:
-    """Repair some findings on a copy; take it over if that was right."""
+    options: FixQuantization, model: Model, found: Sequence[Finding], before: Sequence[Finding], fixer: Fixer, notes: Notes,
+    refused: dict[tuple[str, str, str], str],
+) -> bool:  # fmt: skip
+    """Repair some of the findings that there were before on a copy; take it over if that was right."""
     trial = copied(model)
-    bench, claimed = Bench(trial, options.bias), []
+    bench, claimed = Bench(trial, options.bias, found, before), []
+    operators = operators_of(trial)
     for finding in found:
         try:
             fixer(bench, finding)
@@ -84,7 +89,8 @@ def _attempt(
             refused[_key(finding)] = str(reason)
     if not claimed or not bench.said:
         return False
-    before, after = audit(model).findings, audit(trial).findings
+    _keep_up(bench, operators)
+    after = audit(trial).findings
     kept = Counter(_name(f) for f in after)
     old = Counter(_name(f) for f in before)
     stay = [f for f in claimed if kept[_name(f)] >= old[_name(f)]]
@@ -100,6 +106,13 @@ def _attempt(
     for what, text, data in bench.said:
         notes.changed(what, text, **data)
     return True
+
+
+def _keep_up(bench: Bench, operators: dict[Operator, OperatorCode | None]) -> None:
+    """Let metadata that speaks of operators follow the repairs, and say so."""
+    notes = Notes()
+    keep_up(bench.model, operators, notes)
+    bench.said += [(note.path, note.text, dict(note.data)) for note in notes.resolved(bench.model)]
 
 
 def _name(finding: Finding) -> tuple[str, str, str]:

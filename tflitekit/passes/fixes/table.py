@@ -23,6 +23,7 @@ FIXERS: dict[str, Fixer] = {
     "Q302": biases.element_type,
     "Q303": biases.zero_point,
     "Q301": biases.scale,
+    "Q304": biases.dequantized,
     "Q402": outputs.shared,
     "Q801": chains.round_trip,
     "Q803": chains.twice_quantized,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from ..._schema import BuiltinOperator, TensorType
@@ -44,13 +44,24 @@ class Reader:
 
 @dataclass(eq=False)
 class Constant:
-    """A constant with all that reads it. `shown` says that its values are an output of the subgraph, as they are or dequantized."""
+    """A constant with all that reads it. `shown` says that its values are an output of the subgraph, as they are or dequantized.
+
+    `kept` says that others, which are not among the readers, go on reading it as it is.
+    """
 
     subgraph: SubGraph
     tensor: Tensor
     readers: list[Reader] = field(default_factory=list)
     dequantizes: list[Operator] = field(default_factory=list)
     shown: bool = False
+    kept: bool = False
+
+    def read_by(self, operators: Container[Operator]) -> Constant:
+        """What some operators read of it; the DEQUANTIZE operators are those that nobody else reads from."""
+        readers = [reader for reader in self.readers if reader.operator in operators]
+        others = {reader.tensor for reader in self.readers if reader.operator not in operators}
+        dequantizes = [operator for operator in self.dequantizes if operator.outputs[0] not in others]
+        return Constant(self.subgraph, self.tensor, readers, dequantizes, self.shown, bool(others))
 
     @property
     def is_weight(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from ..base import Notes, Progress
 from ..bias import BiasKeeper, BiasUse, reencoded
 from ..costs import Cost, beyond, tell, tell_total
 from ..parameters import chosen
-from ..surgery import convert, first_reader, raise_versions, redirect, remove_unused, tensor_like, unique_name
+from ..surgery import convert, first_reader, own_copy, raise_versions, redirect, remove_unused, tensor_like, unique_name
 from .choices import Choice, choice_for
 from .constants import Constant, constants
 from .encode import Encoding, Stored, encode, stored
@@ -71,9 +71,7 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
         notes.remark(None, "no weights were changed")
         return
     keeper = BiasKeeper(model)
-    _place(model, jobs)
-    leftover = [thing for job in jobs for thing in _rewire(model, job)]
-    _clear(model, jobs, leftover)
+    put(model, jobs)
     costs = [job.cost for job in jobs]
     for cost in costs:
         tell(cost, notes)
@@ -171,10 +169,15 @@ def _beside(model: Model, jobs: Sequence[Job], measured: bool) -> list[Job]:
     done = {job.plan.constant.tensor for job in jobs}
     found = [one for one in constants(model) if one.tensor not in done] if hybrid else []
     found = [one for one in found if one.tensor.type == TensorType.FLOAT16 and any(reader.operator in hybrid for reader in one.readers)]
-    plans = [one for one in (plan(constant, Choice("float32")) for constant in found) if isinstance(one, Plan)]
-    orders = [order for order in (_order(one, {}) for one in plans) if isinstance(order, Order)]
-    made = _encodings(orders, measured, KEPT, lambda *_: None)
-    return [job for job in (_job(order, made[order.key]) for order in orders) if isinstance(job, Job)]
+    return [job for job in as_float32(found, measured) if isinstance(job, Job)]
+
+
+def as_float32(found: Sequence[Constant], measured: bool = False) -> list[Job | str]:
+    """How each of the constants becomes FLOAT32, which its readers take without a DEQUANTIZE, or why it does not."""
+    plans = [plan(constant, Choice("float32")) for constant in found]
+    orders = [_order(one, {}) if isinstance(one, Plan) else one for one in plans]
+    made = _encodings([order for order in orders if isinstance(order, Order)], measured, KEPT, lambda *_: None)
+    return [_job(order, made[order.key]) if isinstance(order, Order) else order for order in orders]
 
 
 def _is_there(one: Plan) -> bool:
@@ -328,6 +331,23 @@ def _check_biases(one: Plan, made: Encoding, uses: Sequence[BiasUse]) -> None:
 # ---- the graph ----
 
 
+def put(model: Model, jobs: Sequence[Job]) -> None:
+    """Give the constants their new contents, and every reader what it is to read; what nobody needs any more goes."""
+    jobs = [_apart(job) for job in jobs]
+    _place(model, jobs)
+    leftover = [thing for job in jobs for thing in _rewire(model, job)]
+    _clear(model, jobs, leftover)
+
+
+def _apart(job: Job) -> Job:
+    """The job on a copy of its constant where others go on reading the constant as it is."""
+    one, constant = job.plan, job.plan.constant
+    if not constant.kept:
+        return job
+    copy = Constant(constant.subgraph, own_copy(constant.subgraph, constant.tensor), constant.readers, constant.dequantizes)
+    return Job(replace(one, constant=copy), job.made, job.before)
+
+
 def _place(model: Model, jobs: Sequence[Job]) -> None:
     """Give the tensors their new data. What shared a buffer and is encoded alike shares one again; data that nobody uses any more goes."""
     held = model.buffer_users()
@@ -358,6 +378,10 @@ def _rewire(model: Model, job: Job) -> list[Operator | Tensor]:
     for reader in one.direct:
         redirect([reader.operator], reader.tensor, tensor)
     shown = [operator for operator in constant.dequantizes if any(operator.outputs[0] is t for t in subgraph.outputs)]
+    if made.type == TensorType.FLOAT32:  # of which there is no DEQUANTIZE: the output is the constant
+        for target in (operator.outputs[0] for operator in shown):
+            target.buffer = tensor.buffer  # type: ignore[union-attr]
+        shown = []
     keep: list[Any] = list(shown)
     if one.explicit:
         operator = next(iter([*shown, *constant.dequantizes]), None)

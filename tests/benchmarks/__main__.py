@@ -53,7 +53,10 @@ def channels(folder: Path, quick: bool) -> list[Row]:
 
 
 def real(folder: Path, quick: bool) -> list[Row]:
-    return tables.real_models(real_paths(2 if quick else 6), folder) if runtime.available() else []
+    if not runtime.available():
+        return []
+    small = [path for path in MODEL_PATHS if path.stat().st_size < 5e6]
+    return tables.real_models(real_paths(2 if quick else 6), folder) + tables.real_classes(small[:: 8 if quick else 1])
 
 
 def audit(folder: Path, quick: bool) -> list[Row]:

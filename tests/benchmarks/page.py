@@ -49,8 +49,9 @@ Every figure is the median of at least five runs that alternate with those of th
 Files that ours reads are verified, what it writes is verified and synced; the other tools do neither, unless it says so. Nothing is synced by either
 in the rows of weights to INT8, "to a file" and "CPU time". Targets are what the project promises, aims what would be better still.
 "Without verification" leaves out that of what is written. What is read is always verified: the verifier is what finds the tables. Edits in place
-touch no byte that verification reads, so that its verdict holds. Rebuilding more than a gigabyte varies by a factor of two in virtual machines that
-give free memory back to their host: what is written then waits for memory.
+touch no byte that verification reads, so that its verdict holds. Each kind of table costs reading, writing and verifying some time even if there is
+only one such table, which is why models of a few operators take us a millisecond longer than flatbuffer_utils. Rebuilding more than a gigabyte
+varies by a factor of two in virtual machines that give free memory back to their host: what is written then waits for memory.
 `python -m tests.benchmarks --write docs/benchmarks.md` makes this page and the table in the README.
 """
 

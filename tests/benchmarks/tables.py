@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -17,7 +18,7 @@ import tflitekit as tk
 from tflitekit.flat import codec
 
 from .. import generated
-from .harness import ENVIRONMENT, FASTER, REPOSITORY, Row, interleave, unsynced
+from .harness import ENVIRONMENT, FASTER, REPOSITORY, Row, Timing, interleave, unsynced
 
 PEER = "flatbuffer_utils"
 SCHEMA = REPOSITORY / "schema" / "tflite.fbs"
@@ -175,22 +176,60 @@ def round_trip(source: Path, ours: Path, theirs: Path) -> dict[str, Callable[[],
     }
 
 
+def in_memory(path: Path) -> dict[str, Callable[[], Any]]:
+    """Read and build anew, without a file for the result, by both."""
+    peer = flatbuffer_utils()
+    return {
+        "tflitekit": lambda: tk.serialize(tk.read(path), rebuild=True),
+        PEER: lambda: peer.convert_object_to_bytearray(peer.read_model(path)),
+    }
+
+
+# Operators of real models.
+CLASSES = range(1, 10), range(10, 40), range(40, 100), range(100, 1000)
+
+
+def real_classes(paths: list[Path], repeats: int = 5) -> list[Row]:
+    """Round trips in memory of all real models that both can rebuild, by their operators: medians of the models' medians, nothing promised.
+
+    Reading and writing have costs for each kind of table, which only many tables make up for.
+    """
+    found: dict[range, list[Timing]] = {chosen: [] for chosen in CLASSES}
+    for path in filter(rebuildable, paths):
+        count = sum(len(subgraph.operators) for subgraph in tk.read(path).subgraphs)
+        for chosen in (c for c in CLASSES if count in c):
+            found[chosen].append(interleave(in_memory(path), repeats))
+    rows: list[Row] = []
+    for chosen, timings in found.items():
+        if timings:
+            ours, theirs = ([timing.median(name) for timing in timings] for name in ("tflitekit", PEER))
+            ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+            name = f"{len(timings)} real models of {chosen[0]} to {chosen[-1]} operators: round trip, in memory"
+            note = f"{ratios[0]:.2g} x to {ratios[-1]:.2g} x"
+            rows.append(Row(name, median(ours), median(theirs), 0, FASTER, PEER, note))
+    return rows
+
+
+def rebuildable(path: Path) -> bool:
+    """Whether both tools can read and rebuild a model; the other raises whatever it comes to."""
+    try:
+        for build in in_memory(path).values():
+            build()
+    except Exception:
+        return False
+    return True
+
+
 def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
     """Round trips of real models, ours verified: in memory, from file to file without syncing (as the peer does it), and with both synced.
 
     The target is for the first in memory, the one with the most tensors; the other rows show how far down it holds, and what the disk leaves of it.
     """
-    peer = flatbuffer_utils()
     ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
+    peer = flatbuffer_utils()
 
     def agree(*_: Any) -> None:
         files_agree(ours, theirs)
-
-    def ours_in_memory(path: Path) -> bytes:
-        return tk.serialize(tk.read(path), rebuild=True)
-
-    def theirs_in_memory(path: Path) -> Any:
-        return peer.convert_object_to_bytearray(peer.read_model(path))
 
     def theirs_synced(path: Path) -> None:
         peer.write_model(peer.read_model(path), theirs)
@@ -205,8 +244,7 @@ def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
             to_file = interleave(round_trip(path, ours, theirs), repeats, check=agree)
         both = {"tflitekit": round_trip(path, ours, theirs)["tflitekit"], PEER: partial(theirs_synced, path)}
         files = interleave(both, repeats, check=agree)
-        in_memory = {"tflitekit": partial(ours_in_memory, path), PEER: partial(theirs_in_memory, path)}
-        memory = interleave(in_memory | {"bare": unverified(ours_in_memory, path)}, repeats)
+        memory = interleave(in_memory(path) | {"bare": unverified(in_memory(path)["tflitekit"])}, repeats)
         rows += [memory.row(f"{name}, in memory", target, aim=4 if target else 0)]
         rows += [to_file.row(f"{name}, to a file", 0), files.row(f"{name}, both synced", 0)]
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +45,50 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert complete("tflitekit", "tens") == ["tensors"]
     assert "--zero-points" in complete("tflitekit", "set-quantization", "--zero")
     assert complete("tflitekit", "summary", "my") == ["my_model.tflite"]
+
+
+def test_fish_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed")
+    main(["completion", "fish"])
+    script = tmp_path / "tflitekit.fish"
+    script.write_text(capsys.readouterr().out)
+    (tmp_path / "my_model.tflite").touch()
+
+    def complete(line: str) -> list[str]:
+        command = [fish, "-c", f"source {script}; complete -C '{line}'"]
+        found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+        return [entry.partition("\t")[0] for entry in found.stdout.splitlines()]
+
+    assert {"summary", "set-quantization", "apply"} <= set(complete("tflitekit "))
+    assert complete("tflitekit tens") == ["tensors"]
+    assert complete("tflitekit set-quantization --zero") == ["--zero-point", "--zero-points"]
+    assert complete("tflitekit summary my") == ["my_model.tflite"]
+    assert set(complete("tflitekit audit --runtime ")) == {"reference", "optimized", "xnnpack", "tflm", "edgetpu"}
+
+
+def test_zsh_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through zsh's own completion, as it is at a prompt, in a terminal of zsh's making."""
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("zsh is not installed")
+    main(["completion", "zsh"])
+    (tmp_path / "_tflitekit").write_text(capsys.readouterr().out)
+    (tmp_path / "my_model.tflite").touch()
+    (tmp_path / ".zshrc").write_text("fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -d $ZDOTDIR/dump; PS1='ready> '\n")
+    code = (
+        "zmodload zsh/zpty; zpty shell 'zsh -i'; zpty -r shell out '*ready> *'; zpty -w -n shell \"$1\"$'\\t'; sleep 1; "
+        "zpty -w shell $'\\x15exit'; while zpty -r shell line; do print -rn -- $line; done"
+    )
+
+    def complete(line: str) -> str:
+        environment = {**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+        return subprocess.run([zsh, "-f", "-c", code, "zsh", line], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=30).stdout
+
+    assert "tflitekit tensors" in complete("tflitekit tens")
+    assert "my_model.tflite" in complete("tflitekit summary my")
+    assert "set-io-dtype" in complete("tflitekit set-")
 
 
 def test_a_shell_that_is_not_known_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,28 +95,35 @@ def test_colours_of_help_follow_the_conventions() -> None:
     assert "\x1b" not in help_with(FORCE_COLOR="1", NO_COLOR="1") + help_with(FORCE_COLOR="1", TERM="dumb")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a matter of POSIX")
-def test_help_at_a_terminal_is_coloured_and_as_wide() -> None:
+def at_terminal(columns: int, *arguments: str) -> str:
+    """What a command prints at a terminal that says it has so many columns."""
     import fcntl
     import pty
     import struct
     import termios
 
-    longest = {}
-    for columns in (60, 100):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        command = [sys.executable, "-m", "tflitekit", "--help"]
-        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=os.environ | CLEAN):
-            os.close(theirs)
-            shown = b""
-            with contextlib.suppress(OSError):  # the other end is closed
-                while part := os.read(ours, 1 << 16):
-                    shown += part
-        os.close(ours)
-        assert b"\x1b[1;35musage:" in shown
-        longest[columns] = max(map(len, PAINT.sub("", shown.decode()).splitlines()))
-    assert 50 < longest[60] < 60 and 80 < longest[100] < 100
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-m", "tflitekit", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPOSITORY, env=os.environ | CLEAN):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 1 << 16):
+                shown += part
+    os.close(ours)
+    return shown.decode()
+
+
+def longest_line(text: str) -> int:
+    return max(map(len, PAINT.sub("", text).splitlines()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a matter of POSIX")
+def test_help_at_a_terminal_is_coloured_and_as_wide() -> None:
+    narrow, wide = at_terminal(60, "--help"), at_terminal(100, "--help")
+    assert "\x1b[1;35musage:" in narrow and "\x1b[1;35musage:" in wide
+    assert 50 < longest_line(narrow) < 60 and 80 < longest_line(wide) < 100
 
 
 @pytest.fixture
@@ -126,6 +133,14 @@ def model(tmp_path: Path) -> Path:
     made.subgraphs[0].tensors[0].name = "卷积\u202e".encode()
     tk.write(made, path)
     return path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a matter of POSIX")
+def test_a_terminal_that_does_not_say_its_width_gets_80_columns(model: Path) -> None:
+    """As serial lines, some containers and tools that run commands do."""
+    unknown, wide, narrow = (at_terminal(columns, "tensors", str(model)) for columns in (0, 80, 60))
+    assert unknown == wide != narrow
+    assert 60 < longest_line(unknown) <= 80 and longest_line(narrow) <= 60
 
 
 def test_module_runs_and_stdout_holds_only_the_report(model: Path) -> None:

@@ -25,14 +25,14 @@ _consoles = count()
 
 
 def output_width(file: IO[str]) -> int | None:
-    """The width to fold at: that of COLUMNS or of the terminal; None in a pipe, where every row stays one line."""
+    """The width to fold at: that of COLUMNS or of the terminal, 80 if it does not say; None in a pipe, where every row stays one line."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) > 0:
         return max(int(columns), MIN_WIDTH)
     if not file.isatty():
         return None
     try:
-        return max(os.get_terminal_size(file.fileno()).columns, MIN_WIDTH)
+        return max(os.get_terminal_size(file.fileno()).columns or 80, MIN_WIDTH)
     except (OSError, ValueError):
         return 80
 

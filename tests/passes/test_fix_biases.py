@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tflitekit as tk
 from tests import runtime
+from tests.audit.checks.test_interface import normalized
+from tests.audit.test_findings import requantize
+from tests.forge import pack_metadata
 from tests.passes.test_fix_quantization import findings, fix
 from tests.passes.weight_models import floats, halved, single
 from tests.runtime import needs_runtime
@@ -171,6 +175,109 @@ def test_a_bias_that_cannot_be_stored_otherwise_is_left_with_the_reason() -> Non
     model.subgraphs[0].outputs = [*model.subgraphs[0].outputs, named(model, "b")]
     result = fix(model)
     assert result.changes == () and "Not repaired: it is an input or output of its subgraph" in result.refused[0].text
+
+
+# ---- the scale of the input against those of biases ----
+
+
+def photo(
+    type: str = "INT8", scales: int = 4, scale: float = 1 / 255, front: bool = False, convolutions: int = 1, size: int = 32, ranged: bool = False
+) -> Model:
+    """Integer CONV_2D operators on an image "x", with so many scales of their weights; `front`: QUANTIZE makes it of floats."""
+    builder, rng = ModelBuilder(), np.random.default_rng(5)
+    main = builder.subgraph("main")
+    half, version = (128, 1) if type == "UINT8" else (0, 3)
+    x = TensorSpec("x", [1, size, size, 3], type, quantize(scale, half - 128))
+    read = main.apply("QUANTIZE", [main.input("pixels", x.shape)], x, version=2) if front else main.input("x", x.shape, type, x.quantization)
+    if ranged:
+        read.quantization.min, read.quantization.max = np.float32([0]), np.float32([255 * scale])
+    for number in range(convolutions):
+        steps = rng.uniform(0.004, 0.02, scales).astype(np.float32)
+        codes = rng.integers(-127, 128, (4, 3, 3, 3)) + half
+        weights = main.constant(f"w{number}", codes.astype(type.lower()), quantization=quantize(steps, np.full(scales, half), 0))
+        products = quantize(np.float32(scale) * steps, np.zeros(scales, np.int64), 0)
+        bias = main.constant(f"b{number}", rng.integers(-20000, 20000, 4).astype(np.int32), quantization=products)
+        made = TensorSpec(f"y{number}", [1, size // 2, size // 2, 4], type, quantize(scale * 30, half))
+        window = {"padding": "SAME", "stride_w": 2, "stride_h": 2}
+        main.output(main.apply("CONV_2D", [read, weights, bias], made, version=version, **window))
+    return builder.build()
+
+
+def states(model: Model, scale: float) -> Model:
+    """The model with another scale of its input, and nothing else."""
+    requantize(model, "x", scale=[scale])
+    return model
+
+
+def steps_apart(model: Model, sound: Model) -> int:
+    """How far the outputs of a model are from those of another at the most, in LSBs, on the same pixels, in all ways to run it."""
+    pixels = np.random.default_rng(9).integers(0, 256, sound.subgraphs[0].inputs[0].shape)
+    given = {"UINT8": pixels.astype(np.uint8), "INT8": (pixels - 128).astype(np.int8), "FLOAT32": (pixels / 255).astype(np.float32)}
+    inputs = {0: given[sound.subgraphs[0].inputs[0].type.name]}
+    dtype, worst = sound.subgraphs[0].outputs[0].type.name.lower(), 0
+    for resolver in (runtime.DEFAULT, *OTHERS):
+        both = [runtime.run(tk.serialize(m), resolver, inputs=inputs) for m in (model, sound)]
+        assert all(outcome.ok for outcome in both)
+        for one, other in zip(*(outcome.outputs for outcome in both), strict=True):
+            codes = [np.frombuffer(data, dtype).astype(int) for _, _, data in (one, other)]
+            worst = max(worst, int(np.abs(codes[0] - codes[1]).max()))
+    return worst
+
+
+@needs_runtime
+@pytest.mark.parametrize("how", [
+    {}, {"scales": 1}, {"type": "UINT8", "scales": 1}, {"scales": 1, "convolutions": 2}, {"front": True}, {"front": True, "scales": 1},
+], ids=str)  # fmt: skip
+def test_an_input_that_is_unusual_and_contradicts_a_bias_is_what_is_wrong(how: dict[str, Any]) -> None:
+    """The repaired model computes what the sound one does, which it did not where the bias was taken for what is wrong."""
+    model = states(photo(**how), 0.04)
+    assert {"Q301", "Q502"} <= set(findings(model)) and steps_apart(model, photo(**how)) > 40
+    result = fix(model).model
+    assert tk.diff(photo(**how), result) == [] and findings(result) == [] and steps_apart(result, photo(**how)) == 0
+    assert tk.diff(photo(**how), fix(model, bias="retag").model) != []
+
+
+def test_a_bias_that_contradicts_a_usual_input_is_what_is_wrong() -> None:
+    for how in ({"scales": 1}, {"scales": 1, "type": "UINT8"}, {"scales": 1, "convolutions": 2}):
+        model = photo(**how)
+        requantize(model, "b0", scale=named(model, "b0").quantization.scale * 2)
+        assert findings(model) == ["Q301"]
+        assert tk.diff(photo(**how), fix(model).model) == []
+
+
+def test_one_unusual_number_against_another_is_left_and_what_is_advised_helps() -> None:
+    """The input is 0.04 of which the bias says 0.03: both are no usual preprocessing, so either may be what the model was trained with."""
+    model = states(photo(scales=1, scale=0.03), 0.04)
+    assert findings(photo(scales=1, scale=0.03)) == ["Q502"]
+    result = fix(model)
+    (note,) = [note for note in result.refused if note.data["code"] == "Q301"]
+    assert result.changes == () and "told by Q502, and so would be the one that the bias implies, 0.03000000" in note.text
+    number = note.text.partition("--scale ")[2].split()[0]
+    advised = tk.run(model, parse_spec(f"set-quantization{{tensor=x,keep=codes,scale={number}}}")).model
+    assert [c.path for c in tk.diff(model, advised)] == ["subgraphs[0].tensors[0].quantization.scale"] and findings(advised) == ["Q502"]
+    assert "--bias retag" in note.text and "Q301" not in findings(fix(model, bias="retag").model)
+
+
+def test_a_difference_of_less_than_a_step_is_the_biases() -> None:
+    model = states(photo(scales=1, scale=0.03), 0.03 * (1 + 1e-4))
+    result = fix(model).model
+    assert findings(model) == ["Q301", "Q502"] and findings(result) == ["Q502"]
+    assert [c.path for c in tk.diff(model, result)] == ["subgraphs[0].tensors[2].quantization.scale"]
+
+
+def test_what_else_the_file_says_of_the_input_counts() -> None:
+    """A range that is stated beside the scale, and metadata that say how pixels are normalized."""
+    small = {"scales": 1, "size": 8, "ranged": True}  # too small for an image, so nothing is unusual
+    model = states(photo(**small), 0.04)
+    assert findings(model) == ["Q301"] and tk.diff(photo(**small), fix(model).model) == []
+    right = states(photo(scales=1, size=8), 0.04)
+    assert [c.path for c in tk.diff(right, fix(right).model)] == ["subgraphs[0].tensors[2].quantization.scale"]
+    for std, restated in ((255, True), (100, False)):
+        model = states(photo(scales=1), 2 / 255)
+        about = pack_metadata(normalized((0.0,), (float(std),)))
+        model.metadata.append(tk.Metadata(name="TFLITE_METADATA", buffer=model.add_buffer(about)))
+        assert "Q903" in findings(model)
+        assert (named(fix(model).model, "x").quantization.scale[0] == np.float32(1 / 255)) == restated
 
 
 @needs_runtime

@@ -200,7 +200,7 @@ CODES: dict[str, Code] = {
             "give a few well-known pairs. Another pair may be right, but mostly comes from representative data that were not normalized, or "
             "from mean and std in the wrong units.",
             "Look up how the model was trained. If the numbers in the file are wrong, set-input-stats --mode reinterpret states other ones and "
-            "adapts what depends on them.",
+            "adapts what depends on them. Where a bias tells other numbers (Q301), fix-quantization states those.",
         ),
         Code(
             "Q601", "hybrid operator, which TensorFlow Lite Micro does not have",

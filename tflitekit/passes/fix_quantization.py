@@ -19,8 +19,9 @@ class FixQuantization(Pass):
 
     A repair is only kept if the audit then no longer finds what was repaired, and nothing new. What cannot be repaired is noted with the reason.
     What is legal but different stays as it is. `bias` says what becomes of a bias whose scale is not input x weights: "retag" states the scale that
-    kernels read it at, "encode" encodes the data again, so that the real values that the file states are what is added; "auto" retags, after it has
-    looked whether the input's scale is the one that is off.
+    kernels read it at, "encode" encodes the data again, so that the real values that the file states are what is added; "auto" looks whether the
+    input's scale is the one that is off, and restates that, else retags; where nothing
+    tells which of the two numbers is wrong, and the input is unusual, it leaves both.
     """
 
     name: ClassVar[str] = "fix-quantization"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..._schema import TensorType
-from ...audit import Finding
+from ...audit import Finding, audit
 from ...errors import EditError
+from ...flat.metadata import metadata_or_problem
 from ...graph import Model, Operator, QuantizationParameters, SubGraph, Tensor
 from ...quant.rules import RULES, OpRule
 
@@ -24,7 +25,8 @@ class UnfixableError(Exception):
 class Bench:
     """The model under repair, what is asked to be repaired together, and all that was found in it.
 
-    `said` are the notes of the repairs that were made: (object, text, numbers).
+    `said` are the notes of the repairs that were made: (object, text, numbers). `verdicts` say of tensors, once they are judged, whether their
+    parameters or those of what depends on them are at fault.
     """
 
     def __init__(self, model: Model, bias: str, asked: Sequence[Finding] = (), known: Sequence[Finding] = ()) -> None:
@@ -32,6 +34,7 @@ class Bench:
         # Looked up before the first repair: afterwards, numbers in paths may be those of others.
         self._objects = {path: _named(model, path) for finding in asked for path in (finding.path, finding.operator)}
         self.said: list[tuple[Any, str, dict[str, Any]]] = []
+        self.verdicts: dict[Tensor, str] = {}
         self._done: set[tuple[int, str]] = set()
 
     def say(self, what: Any, finding: Finding, text: str, **data: Any) -> None:
@@ -85,6 +88,11 @@ def _named(model: Model, path: str) -> Any:
         return model.at(path) if path else None
     except EditError:
         return None
+
+
+def audited(model: Model) -> tuple[Finding, ...]:
+    """What the audit finds in a model, with what its metadata says of it."""
+    return audit(model, (), *metadata_or_problem(model)).findings
 
 
 Fixer = Callable[[Bench, Finding], None]

@@ -1,7 +1,8 @@
-"""Repairs of biases: scale, type, zero point (Q301, Q302, Q303)."""
+"""Repairs of biases: scale, type, zero point, FLOAT16 (Q301 to Q304)."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ from ..bias import product, reencoded
 from ..surgery import unique_name
 from ..weights.constants import constants
 from ..weights.engine import as_float32, put
-from .bench import Bench, UnfixableError, force, rule_of, sound
-from .evidence import evidence
+from .bench import Bench, UnfixableError, audited, force, rule_of, sound
+from .evidence import BY_BIASES, evidence
+
+INPUT = "input"
+OF_INPUTS = ("Q502", "Q903")  # parameters of an input that no usual preprocessing gives, and that contradict the metadata
+NO_STEP = 1 / 512  # scales that are closer than this differ by no step in any of 256 codes
 
 
 def _use(bench: Bench, finding: Finding) -> tuple[Operator, BiasRule, Tensor]:
@@ -38,8 +43,14 @@ def scale(bench: Bench, finding: Finding) -> None:
         raise UnfixableError("input x weights is no scale")
     q = tensor.quantization
     assert q is not None
-    if bench.bias == "auto" and _input_is_off(bench, finding, operator, rule):
-        return
+    source = operand(operator, rule.factors[0])
+    if bench.bias == "auto" and source is not None:
+        if source not in bench.verdicts:
+            bench.verdicts[source] = _at_fault(bench, finding, source)
+        if bench.verdicts[source] == INPUT:
+            return
+        if bench.verdicts[source]:
+            raise UnfixableError(bench.verdicts[source])
     tensor = _own(bench, operator, rule, tensor)
     q = tensor.quantization
     assert q is not None
@@ -60,31 +71,68 @@ def scale(bench: Bench, finding: Finding) -> None:
     bench.say(tensor, finding, text, scale=wanted.astype(float).tolist(), **data)
 
 
-def _input_is_off(bench: Bench, finding: Finding, operator: Operator, rule: BiasRule) -> bool:
-    """Whether all biases that depend on the input agree on another scale of it: then that one number is wrong, not all of theirs."""
-    source = operand(operator, rule.factors[0])
-    if source is None or source.is_constant or source.quantization is None or len(source.quantization.scale) != 1:
-        return False
-    if not bench.once(source, "input scale"):
-        return True
-    wrong = 0
-    for other, other_rule in bench.around(source):
-        for one in other_rule.biases:
-            bias = other.inputs[one.operand] if one.operand < len(other.inputs) else None
-            if operand(other, one.factors[0]) is source and bias is not None and bias.quantization is not None:
-                wrong += len(bias.quantization.scale)
-    if wrong < 2:
-        return False  # one number against one number
-    for found in evidence(bench, source):
-        if found.why.startswith("the scales of biases"):
-            if abs(found.scale / float(source.quantization.scale[0]) - 1) < 1e-6:
-                return False
-            if any(sharer.zero_point is not None and sharer.scale == float(source.quantization.scale[0]) for sharer in evidence(bench, source)):
-                return False  # something else in the file says that the input is right
-            force(source.quantization, [found.scale])
-            bench.say(source, finding, f"scale {found.scale!r}: {found.why}, in {wrong} places", scale=found.scale)
-            return True
-    return False
+def _at_fault(bench: Bench, finding: Finding, source: Tensor) -> str:
+    """Which number is wrong where bias scales are not input x weights: INPUT, which is restated then, "" for the biases', or why that is not clear.
+
+    The scale of an input is restated where several numbers imply another one: all the biases that depend on it agree, or something else in the file
+    says the same as one bias. Where one number stands against one, the audit's view of the input decides: if it finds the input unusual as it is, and
+    not as the bias implies it, the input is wrong.
+    """
+    q = source.quantization
+    if source.is_constant or q is None or len(q.scale) != 1:
+        return ""
+    found, stated = list(evidence(bench, source)), float(q.scale[0])
+    implied = next((one.scale for one in found if one.why == BY_BIASES), None)
+    others = [one for one in found if one.zero_point is not None]
+    if implied is None or _near(implied, stated, 1e-6) or any(one.scale == stated for one in others):
+        return ""
+    places = _places(bench, source)
+    why = f"{BY_BIASES}, in {places} place{'s' if places > 1 else ''}"
+    if places < 2 and not any(_near(one.scale, implied, 1e-5) for one in others):
+        told = _told(bench, source)
+        if told is None or _near(implied, stated, NO_STEP):
+            return ""
+        old = q.scale
+        force(q, [implied])
+        if any(one.code in OF_INPUTS and one.path == told.path for one in audited(bench.model)):
+            force(q, old)
+            return _unclear(source, implied, told)
+        why += f", and then the input is what {told.code} finds usual"
+    force(q, [implied])
+    bench.say(source, finding, f"scale {implied!r}: {why}", scale=implied)
+    return INPUT
+
+
+def _unclear(source: Tensor, implied: float, told: Finding) -> str:
+    return (
+        f"which of the scales of input, weights and bias is wrong does not follow. That of the input is told by {told.code}, and so would be the one "
+        f"that the bias implies, {implied!r}. If the input is right, --bias retag states what kernels read the bias at; if the bias is, "
+        f"set-quantization --tensor {shlex.quote(source.name_str)} --keep codes --scale {implied!r} states the input's"
+    )
+
+
+def _near(one: float, other: float, tolerance: float) -> bool:
+    return abs(one / other - 1) < tolerance
+
+
+def _places(bench: Bench, source: Tensor) -> int:
+    """How many bias scales depend on the scale of a tensor."""
+    count = 0
+    for operator, rule in bench.around(source):
+        for one in rule.biases:
+            bias = operator.inputs[one.operand] if one.operand < len(operator.inputs) else None
+            if operand(operator, one.factors[0]) is source and bias is not None and bias.quantization is not None:
+                count += len(bias.quantization.scale)
+    return count
+
+
+def _told(bench: Bench, source: Tensor) -> Finding | None:
+    """What the audit tells of the parameters of an input, also if floats come in and a QUANTIZE makes the codes."""
+    for finding in bench.known:
+        tensor = bench.named(finding.path) if finding.code in OF_INPUTS else None
+        if isinstance(tensor, Tensor) and (tensor is source or any(o.op_name == "QUANTIZE" and source in o.outputs for o in tensor.consumers())):
+            return finding
+    return None
 
 
 def _own(bench: Bench, operator: Operator, rule: BiasRule, tensor: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..._copy import copied
-from ...audit import CODES, ERROR, INFO, WARNING, Finding, audit
+from ...audit import CODES, ERROR, INFO, WARNING, Finding
 from ...errors import EditError, TFLiteKitError
 from ...graph import Model, Operator, OperatorCode
 from ..base import Notes
 from ..surgery import keep_up, operators_of
-from .bench import Bench, Fixer, UnfixableError
+from .bench import Bench, Fixer, UnfixableError, audited
 
 if TYPE_CHECKING:
     from ..fix_quantization import FixQuantization
@@ -37,7 +37,7 @@ def repair(options: FixQuantization, model: Model, notes: Notes) -> None:
             progress |= _repair_code(options, model, code, FIXERS[code], notes, refused)
         if not progress:
             break
-    left = audit(model).findings
+    left = audited(model)
     for finding in left:
         reason = refused.get(_key(finding)) if finding.code in chosen else None
         if reason is None and not options.code and finding.severity != INFO and finding.code not in FIXERS:
@@ -54,7 +54,7 @@ def _repair_code(
     options: FixQuantization, model: Model, code: str, fixer: Fixer, notes: Notes, refused: dict[tuple[str, str, str], str]
 ) -> bool:
     """Repair the findings of one code together, or one by one where that would break something; True if the model changed."""
-    before = audit(model).findings
+    before = audited(model)
     found = _of(code, before)
     if not found:
         return False
@@ -63,7 +63,7 @@ def _repair_code(
     progress = False
     if len(found) > 1:
         for finding in found:
-            before = audit(model).findings
+            before = audited(model)
             if any(_key(f) == _key(finding) for f in _of(code, before)):
                 progress |= _attempt(options, model, [finding], before, fixer, notes, refused)
     return progress
@@ -90,7 +90,7 @@ def _attempt(
     if not claimed or not bench.said:
         return False
     _keep_up(bench, operators)
-    after = audit(trial).findings
+    after = audited(trial)
     kept = Counter(_name(f) for f in after)
     old = Counter(_name(f) for f in before)
     stay = [f for f in claimed if kept[_name(f)] >= old[_name(f)]]

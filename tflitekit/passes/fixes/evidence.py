@@ -20,6 +20,7 @@ from ...quant.affine import from_range
 from ...quant.rules import BiasRule, OpRule, Sharing, operand
 from .bench import Bench, is_code, sound
 
+BY_BIASES = "the scales of biases and weights imply it"
 Vector = npt.NDArray[np.float32]
 
 
@@ -94,7 +95,7 @@ def _from_bias(bench: Bench, tensor: Tensor) -> Iterator[Evidence]:
     values = np.concatenate(found) if found else np.empty(0, np.float32)
     values = values[sound(values)]
     if len(values) and float(values.max() / values.min() - 1) < 1e-5:
-        yield Evidence(_best(bench, tensor, values), None, "the scales of biases and weights imply it")
+        yield Evidence(_best(bench, tensor, values), None, BY_BIASES)
 
 
 def _best(bench: Bench, tensor: Tensor, values: Vector) -> float:

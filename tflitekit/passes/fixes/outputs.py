@@ -9,7 +9,7 @@ from ...graph import Operator, SubGraph, Tensor
 from ...quant.rules import Sharing
 from ..surgery import convert, copied_parameters, parameters, place, raise_versions, redirect, redirect_output, tensor_like
 from .bench import Bench, UnfixableError, affine, force, is_code, rule_of
-from .evidence import evidence, members_of
+from .evidence import BY_BIASES, evidence, members_of
 
 
 def fixed(bench: Bench, finding: Finding) -> None:
@@ -73,7 +73,7 @@ def _restated(bench: Bench, finding: Finding, tensor: Tensor, scale: float, zero
     """Restate the parameters where biases, fixed outputs or the stated range say the same as the group."""
     stored = affine(tensor)
     for found in evidence(bench, tensor):
-        strong = found.why.startswith(("the scales of biases", "the range")) or "exactly" in found.why
+        strong = found.why == BY_BIASES or found.why.startswith("the range") or "exactly" in found.why
         if strong and abs(found.scale / scale - 1) < 1e-6 and found.zero_point in (None, zero_point) and found.scale != float(stored.scale[0]):
             force(stored, [scale], [zero_point])
             bench.say(tensor, finding, f"scale {scale!r}, zero point {zero_point}: the group and {found.why}", scale=scale, zero_point=zero_point)

@@ -172,6 +172,17 @@ def test_float16_biases_are_never_codes_and_are_float32_beside_hybrid_weights() 
     assert [note.name for note in tried.notes if "sqnr" in note.data and note.name] == ["w", "b", "w"]
 
 
+def test_metadata_follow_operators_that_go_and_versions_that_rise() -> None:
+    model = halved(dense())
+    for name, data in (("model_control_dependencies", b"stale"), ("min_runtime_version", b"1.5.0".ljust(16, b"\0"))):
+        model.metadata.append(tk.Metadata(name=name, buffer=model.add_buffer(data)))
+    result = tk.run(model, RequantizeWeights(to="int4"))
+    (entry,) = result.model.metadata
+    assert entry.name == b"min_runtime_version" and "Q703" not in {finding.code for finding in tk.audit(result.model).findings}
+    assert {note.path for note in result.notes if "metadata" in note.path} == {"metadata"}
+    assert len(tk.run(model, RequantizeWeights(to="int8", tensor=("b",))).model.metadata) == 2
+
+
 @pytest.mark.parametrize("block", [32, 64])
 def test_block_scales_are_a_tensor_and_go_with_the_blocks(block: int) -> None:
     result = tk.run(dense(), RequantizeWeights(to="int4", granularity=f"blockwise-{block}"))

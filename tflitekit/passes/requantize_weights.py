@@ -27,6 +27,7 @@ class RequantizeWeights(Pass):
     name: ClassVar[str] = "requantize-weights"
     touches: ClassVar[frozenset[str]] = frozenset({
         "subgraphs.tensors", "subgraphs.operators", "subgraphs.inputs", "subgraphs.outputs", "signature_defs", "buffers", "operator_codes",
+        "metadata",
     })  # fmt: skip
     to: str = option("", "the type of the weights", choices=TARGETS)
     granularity: str = option("auto", "how finely scales are given; auto: per channel where the operator takes it", choices=GRANULARITIES)

@@ -19,7 +19,18 @@ from ..base import Notes, Progress
 from ..bias import BiasKeeper, BiasUse, reencoded
 from ..costs import Cost, beyond, tell, tell_total
 from ..parameters import chosen
-from ..surgery import convert, first_reader, own_copy, raise_versions, redirect, remove_unused, tensor_like, unique_name
+from ..surgery import (
+    convert,
+    first_reader,
+    keep_up,
+    operators_of,
+    own_copy,
+    raise_versions,
+    redirect,
+    remove_unused,
+    tensor_like,
+    unique_name,
+)
 from .choices import Choice, choice_for
 from .constants import Constant, constants
 from .encode import Encoding, Stored, encode, stored
@@ -70,14 +81,16 @@ def requantize(options: RequantizeWeights, model: Model, notes: Notes) -> None:
     if not jobs:
         notes.remark(None, "no weights were changed")
         return
-    keeper = BiasKeeper(model)
+    keeper, before = BiasKeeper(model), operators_of(model)
     put(model, jobs)
     costs = [job.cost for job in jobs]
     for cost in costs:
         tell(cost, notes)
     keeper.restore(notes)
-    for code, old in raise_versions(model):
+    raised = raise_versions(model)
+    for code, old in raised:
         notes.remark(None, f"{code.op_name}: version {old} raised to {code.version}, which its types need")
+    keep_up(model, before, notes, [code for code, _ in raised])
     tell_total(costs, notes)
 
 

@@ -78,6 +78,12 @@ KERNELS = {
     **{name: {I8, I16} for name in _words("ABS BATCH_MATMUL EXP LOG NEG REDUCE_PROD RSQRT SQRT")},
     **{name: {I8} for name in _words("ELU LSTM UNIDIRECTIONAL_SEQUENCE_LSTM SQUARED_DIFFERENCE SVDF")},
 }  # fmt: skip
+# Activations that kernels have for a result: clamps, but for these.
+ACTIVATIONS: dict[str | tuple[str, TensorType], str] = {
+    "CONCATENATION": "NONE", "L2_NORMALIZATION": "NONE", ("SVDF", I8): "RELU", ("LSTM", I8): "TANH", ("UNIDIRECTIONAL_SEQUENCE_LSTM", I8): "TANH",
+    **dict.fromkeys(["SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN"], "NONE RELU RELU_N1_TO_1 RELU6 TANH SIGN_BIT"),
+    **dict.fromkeys(["LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM"], "RELU RELU_N1_TO_1 RELU6 TANH SIGN_BIT"),
+}  # fmt: skip
 PAIRS = {
     "FLOAT32": "INT8 UINT8 INT16 INT4 UINT4", "INT8": "INT8 UINT8 INT16", "UINT8": "INT8 UINT8 INT16", "INT16": "INT8 INT16 INT32",
     "INT32": "INT8 INT16",
@@ -163,6 +169,7 @@ def _operator(operator: Operator) -> Iterator[str]:
     if operator.opcode is not None and not 1 <= operator.opcode.version <= VERSIONS.get(name, 10**6):
         yield "a version that is registered"
     yield from _conversions(operator)
+    yield from _activation(operator)
     values = _values(operator)
     if values is None:
         return
@@ -202,6 +209,19 @@ def _conversions(operator: Operator) -> Iterator[str]:
         yield "INT16 values have zero point 0"
     if not first.is_constant and len((_parameters(first) or ([],))[0]) > 1 and first.type in QUANTIZED:
         yield "an activation has one scale"
+
+
+def _activation(operator: Operator) -> Iterator[str]:
+    """An activation that the kernel has: hybrid FULLY_CONNECTED has all, but none with blockwise weights."""
+    name, fused = operator.op_name, getattr(operator.options, "fused_activation_function", None)
+    data, weights = (*operator.inputs, None, None)[:2]
+    if fused is None or data is None:
+        return
+    known = ACTIVATIONS.get((name, data.type), ACTIVATIONS.get(name, "NONE RELU RELU_N1_TO_1 RELU6"))
+    if name == "FULLY_CONNECTED" and data.type == FLOAT and weights is not None and weights.type in QUANTIZED:
+        known = "NONE" if weights.quantization is not None and weights.quantization.details is not None else ACTIVATIONS["RNN"]
+    if fused.name not in _words(known):
+        yield f"an activation that the kernel has, not {fused.name}"
 
 
 def _groups(operator: Operator, values: list[Tensor]) -> Iterator[str]:

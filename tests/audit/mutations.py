@@ -198,7 +198,7 @@ def _option(name: str, *values: Any) -> Change:
     return mutate
 
 
-_FUSED = tuple(ActivationFunctionType[name] for name in ("NONE", "RELU", "RELU_N1_TO_1", "RELU6"))
+_FUSED = tuple(ActivationFunctionType[name] for name in ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH"))
 _BIAS_TYPES = tuple(TensorType[name] for name in ("FLOAT32", "INT32", "INT64"))
 TENSOR_FIELDS: dict[str, dict[str, Change]] = {
     "scale": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import tflitekit as tk
 from tests.audit.legality import broken, label
 from tests.audit.test_findings import convolution, requantize, tensor
-from tflitekit._schema import TensorType
+from tflitekit._schema import ActivationFunctionType, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 
 
@@ -28,6 +29,11 @@ def narrowed(model: tk.Model) -> None:
     tensor(model, "w").type = TensorType.INT4
 
 
+def fuse(model: tk.Model, name: str) -> None:
+    options: Any = model.subgraphs[0].operators[0].options
+    options.fused_activation_function = ActivationFunctionType[name]
+
+
 CASES: dict[str, tuple[str, Callable[[], tk.Model], Callable[[tk.Model], None]]] = {
     "another scale where the operator rescales": ("legal", moved, lambda m: requantize(m, "x", scale=[0.2])),
     "another scale on one side of a copy": ("breaks-rule", moved, lambda m: requantize(m, "y", scale=[0.2])),
@@ -37,6 +43,8 @@ CASES: dict[str, tuple[str, Callable[[], tk.Model], Callable[[tk.Model], None]]]
     "another scale of SOFTMAX": ("breaks-rule", convolution, lambda m: requantize(m, "y", scale=[0.5])),
     "longer data than the type needs": ("breaks-rule", convolution, narrowed),
     "other weights": ("legal", convolution, lambda m: m.set_data(tensor(m, "w"), np.zeros((3, 2, 2, 2), np.int8))),
+    "an activation that clamps": ("legal", convolution, lambda m: fuse(m, "RELU6")),
+    "an activation that no convolution has": ("breaks-rule", convolution, lambda m: fuse(m, "TANH")),
     "no parameters": ("breaks-rule", moved, lambda m: setattr(tensor(m, "s"), "quantization", None)),
 }
 

@@ -400,6 +400,7 @@ SPECIAL: dict[str, Special] = {
     "load-constant-variable": _one("CONV_2D", "INT8", change=_variable),
     "load-version": _one("CONV_2D", "INT8", version=99),
     "load-version-below-need": _one("CONV_2D", "INT8", sound={"version": 3}, version=1),
+    "absent-svdf-state": _one("SVDF", "INT8", in4=Over(quantization=None)),
     "roots-of-negative": _negative_values,
     "div-by-zero": _zero_divisor,
     "neg-zero-point": _negated,

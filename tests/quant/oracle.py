@@ -88,7 +88,7 @@ def judge(name: str, data: bytes, spread: int = 30) -> Comparison:
     output = tk.parse(data).subgraphs[0].outputs[0]
     assert output is not None
     outcomes = run_all(data, feeds(name, data, spread)[0])
-    errors = {runtime: _error(outcome, wanted, output) for runtime, outcome in outcomes.items() if outcome.ok}
+    errors = {runtime: error_of(array(outcome), wanted, output) for runtime, outcome in outcomes.items() if outcome.ok}
     return Comparison(outcomes, errors, LSB if output.type.name in CODES and output.quantization is not None else HYBRID)
 
 
@@ -100,8 +100,9 @@ def _on_real_values(name: str, data: bytes, spread: int) -> npt.NDArray[np.float
     return array(twin).astype(np.float64)
 
 
-def _error(outcome: Outcome, wanted: npt.NDArray[np.float64], output: tk.Tensor) -> float:
-    got, parameters = array(outcome).astype(np.float64), output.quantization
+def error_of(values: npt.NDArray[Any], wanted: npt.NDArray[np.float64], output: tk.Tensor) -> float:
+    """How far the values of an output are from real ones: in LSB for quantized outputs, else relative to the largest value."""
+    got, parameters = values.astype(np.float64), output.quantization
     if output.type.name in CODES and parameters is not None and len(parameters.scale):
         info = np.iinfo(CODES[output.type.name])
         wanted = np.clip(wanted / np.float64(parameters.scale[0]) + float(parameters.zero_point[0]), info.min, info.max)

@@ -98,6 +98,14 @@ CODES: dict[str, Code] = {
             "set-quantization, once the right scale is known: which of the scales is wrong does not follow from the file.",
         ),
         Code(
+            "Q109", "fused activation that the kernel does not apply",
+            "The schema lets the options of an operator name any activation, but kernels know a few of them. Others are refused, or left out "
+            "without a word: what comes out is then not what the file says. Converters fuse none but those that kernels apply; tools that edit "
+            "options, and converters of other frameworks, sometimes do.",
+            "None of the passes adds operators that compute. Set fused_activation_function to NONE in Python, and apply the activation with an "
+            "operator of its own, in the original model; to TANH, where an LSTM cell was meant to compute what its kernels do.",
+        ),
+        Code(
             "Q201", "weights with a zero point that the kernel does not apply",
             "Weights of INT8, INT4 and INT2 are symmetric in most kernels: another zero point is refused, or ignored, which shifts every weight.",
             "fix-quantization encodes the weights again with zero point 0.",

@@ -10,6 +10,7 @@ from .bias import biases, dequantized_biases
 from .blocks import blocks
 from .edge_tpu import edge_tpu
 from .ends import inputs
+from .fused import fused_activations
 from .load import load_rules
 from .microcontrollers import microcontrollers
 from .operands import missing_parameters, operand_types
@@ -24,8 +25,9 @@ from .weight_values import weight_values
 from .weights import weights
 
 CHECKS: tuple[Check, ...] = (
-    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, weights, blocks, biases, dequantized_biases,
-    fixed_outputs, shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions, simulated, signatures,
+    load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, fused_activations, weights, blocks, biases,
+    dequantized_biases, fixed_outputs, shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions,
+    simulated, signatures,
 )  # fmt: skip
 
 # Checks that read all weights: made only if asked for.

@@ -50,6 +50,8 @@ def left_alone(step: Step) -> bool:
     """Whether XNNPACK leaves an operator that it takes otherwise to the kernels: for codes without parameters, constants, too many parts."""
     if step.rule.name == "SPLIT" and not 2 <= len(step.outputs) <= 4:
         return True
+    if step.rule.name == "CONCATENATION" and not 2 <= len(step.operator.inputs) <= 5:
+        return True
     if step.rule.name == "DEQUANTIZE":
         return step.run.mode == WEIGHT_DEQUANTIZE
     if step.rule.name == "STRIDED_SLICE" and not _is_plain_slice(step):

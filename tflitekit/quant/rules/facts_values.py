@@ -139,6 +139,8 @@ ABSENT_FACTS: tuple[Fact, ...] = (
         operand="first", activation="INT16"),
     fact("absent-svdf", Topic.QUANTIZATION_ABSENT, "SVDF", "no quantization", "LiteRT svdf.cc:261-275; measured",
         every=refuses("svdf.cc"), operand="first output", activation="INT8"),
+    fact("absent-svdf-state", Topic.QUANTIZATION_ABSENT, "SVDF", "state without quantization", "LiteRT svdf.cc:268; measured",
+        every=refuses("svdf.cc"), operand="state", activation="INT8"),
     fact("absent-quantize-output", Topic.QUANTIZATION_ABSENT, "QUANTIZE", "output without quantization",
         "LiteRT quantize.cc:168; measured Q04", every=refuses("output->quantization.type != kTfLiteAffineQuantization"), operand="output",
         activation="INT8 UINT8 INT16"),

@@ -103,7 +103,8 @@ CODES: dict[str, Code] = {
             "without a word: what comes out is then not what the file says. Converters fuse none but those that kernels apply; tools that edit "
             "options, and converters of other frameworks, sometimes do.",
             "None of the passes adds operators that compute. Set fused_activation_function to NONE in Python, and apply the activation with an "
-            "operator of its own, in the original model; to TANH, where an LSTM cell was meant to compute what its kernels do.",
+            "operator of its own, in the original model; to TANH, where an LSTM cell was meant to compute what its kernels do. Where weights are "
+            "blockwise, requantize-weights --to int8 stores them in a form whose kernels apply RELU.",
         ),
         Code(
             "Q201", "weights with a zero point that the kernel does not apply",

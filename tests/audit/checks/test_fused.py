@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 import tflitekit as tk
+from tests.quant.deviations import blockwise
 from tests.quant.single import Over, build
 from tflitekit._schema import ActivationFunctionType
 from tflitekit.audit import Finding, foretold
-from tflitekit.quant.rules import LITERT
+from tflitekit.quant.rules import LITERT, Behaviour, Runtime
 
 
 def with_fused(operator: str, activation: str, fused: int | str | None, **how: Any) -> tk.Model:
@@ -60,6 +61,19 @@ def test_an_activation_that_is_not_applied_is_an_error(operator: str, activation
 ])  # fmt: skip
 def test_one_that_is_applied_or_that_kernels_do_not_know_is_not(operator: str, activation: str, fused: Any) -> None:
     assert found(with_fused(operator, activation, fused)) == []
+
+
+@pytest.mark.parametrize(("block", "fused", "wrong"), [
+    (32, "RELU", [Runtime.OPTIMIZED]), (32, "TANH", [Runtime.OPTIMIZED, Runtime.XNNPACK]), (16, "RELU", [Runtime.OPTIMIZED, Runtime.XNNPACK]),
+])  # fmt: skip
+def test_blockwise_weights_lose_their_activation_where_xnnpack_does_not_compute_them(block: int, fused: str, wrong: list[Runtime]) -> None:
+    model = tk.parse(blockwise(block=block))
+    assert found(model) == []
+    options: Any = model.subgraphs[0].operators[0].options
+    options.fused_activation_function = ActivationFunctionType[fused]
+    (finding,) = found(model)
+    assert finding.message == f"fused activation {fused} where FULLY_CONNECTED 0 (blockwise) applies NONE"
+    assert [runtime for runtime in LITERT if finding.reactions[runtime].behaviour == Behaviour.WRONG] == wrong
 
 
 def test_a_state_without_parameters_is_refused() -> None:

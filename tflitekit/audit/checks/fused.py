@@ -28,7 +28,8 @@ def _unapplied(scene: Scene, run: Execution, line: Fused) -> Finding:
     fused, taken = fused_activation(run.operator), line.delegated is not None and _taken(scene, run)
     reactions = MappingProxyType({runtime: line.reaction(runtime, fused, taken) for runtime in LITERT})
     expected = " or ".join(activation.name for activation in sorted(line.applied))
-    message = f"fused activation {fused.name} where {run.operator.op_name} {run.index} applies {expected}"
+    form = f" ({line.form})" if line.form else ""
+    message = f"fused activation {fused.name} where {run.operator.op_name} {run.index}{form} applies {expected}"
     return Finding(
         "Q109", worst(reactions), run.path, "", message, found=fused.name, expected=expected, operator=run.path, reactions=reactions,
         source=line.source,

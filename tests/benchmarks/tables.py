@@ -190,7 +190,7 @@ CLASSES = range(1, 10), range(10, 40), range(40, 100), range(100, 1000)
 
 
 def real_classes(paths: list[Path], repeats: int = 5) -> list[Row]:
-    """Round trips in memory of all real models that both can rebuild, by their operators: medians of the models' medians, nothing promised.
+    """Round trips in memory of all real models that both can rebuild, by their operators; nothing is promised.
 
     Reading and writing have costs for each kind of table, which only many tables make up for.
     """
@@ -199,15 +199,17 @@ def real_classes(paths: list[Path], repeats: int = 5) -> list[Row]:
         count = sum(len(subgraph.operators) for subgraph in tk.read(path).subgraphs)
         for chosen in (c for c in CLASSES if count in c):
             found[chosen].append(interleave(in_memory(path), repeats))
-    rows: list[Row] = []
-    for chosen, timings in found.items():
-        if timings:
-            ours, theirs = ([timing.median(name) for timing in timings] for name in ("tflitekit", PEER))
-            ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
-            name = f"{len(timings)} real models of {chosen[0]} to {chosen[-1]} operators: round trip, in memory"
-            note = f"{ratios[0]:.2g} x to {ratios[-1]:.2g} x"
-            rows.append(Row(name, median(ours), median(theirs), 0, FASTER, PEER, note))
-    return rows
+    names = {chosen: f"real models of {chosen[0]} to {chosen[-1]} operators" for chosen in CLASSES}
+    return [together(names[chosen], timings) for chosen, timings in found.items() if timings]
+
+
+def together(name: str, timings: list[Timing], target: float = 0, aim: float = 0) -> Row:
+    """Round trips of several models in memory as one row: the medians of the models' medians, and the least and the greatest ratio."""
+    ours, theirs, *bare = ([timing.median(who) for timing in timings] for who in timings[0].times)
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    without = median(bare[0]) if bare else None
+    note = f"{ratios[0]:.2g} x to {ratios[-1]:.2g} x"
+    return Row(f"{len(timings)} {name}: round trip, in memory", median(ours), median(theirs), target, FASTER, PEER, note, aim, without)
 
 
 def rebuildable(path: Path) -> bool:
@@ -223,7 +225,7 @@ def rebuildable(path: Path) -> bool:
 def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
     """Round trips of real models, ours verified: in memory, from file to file without syncing (as the peer does it), and with both synced.
 
-    The target is for the first in memory, the one with the most tensors; the other rows show how far down it holds, and what the disk leaves of it.
+    The target is for the models together, in memory; the other rows show each of them, and what the disk leaves of it.
     """
     ours, theirs = folder / "ours.tflite", folder / "theirs.tflite"
     peer = flatbuffer_utils()
@@ -237,14 +239,14 @@ def real_models(paths: list[Path], folder: Path, repeats: int = 9) -> list[Row]:
             os.fsync(written.fileno())
 
     rows: list[Row] = []
+    timings: list[Timing] = []
     for path in paths:
-        target = 0 if rows else 3
         name = f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB): round trip"
         with unsynced():
             to_file = interleave(round_trip(path, ours, theirs), repeats, check=agree)
         both = {"tflitekit": round_trip(path, ours, theirs)["tflitekit"], PEER: partial(theirs_synced, path)}
         files = interleave(both, repeats, check=agree)
         memory = interleave(in_memory(path) | {"bare": unverified(in_memory(path)["tflitekit"])}, repeats)
-        rows += [memory.row(f"{name}, in memory", target, aim=4 if target else 0)]
-        rows += [to_file.row(f"{name}, to a file", 0), files.row(f"{name}, both synced", 0)]
-    return rows
+        timings.append(memory)
+        rows += [timing.row(f"{name}, {how}", 0) for timing, how in ((memory, "in memory"), (to_file, "to a file"), (files, "both synced"))]
+    return [together("real models of 1 to 5 MB", timings, 3, 4), *rows]

@@ -44,18 +44,33 @@ def agrees(found: np.ndarray | None, expected: np.ndarray, tolerance: float) -> 
 
 
 
+def runtimes_of(model: Model, to: str, granularity: str) -> tuple[list[str], list[str]]:
+    """The runtimes that the pass says compute its weights right, and those that do."""
+    result = tk.run(model, RequantizeWeights(to=to, granularity=granularity, form="hybrid"))
+    assert not result.refused
+    plain = tk.run(result.model, RequantizeWeights(to="float32")).model
+    expected = outputs(plain, runtime.REFERENCE)
+    assert expected is not None
+    note = next(note for note in result.notes if note.name == "w")
+    return note.data["runtimes"], [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
+
+
 @needs_runtime
 @pytest.mark.parametrize(("operator", "to", "granularity"), FORMS)
 def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: str, to: str, granularity: str) -> None:
     """Against the same values as floats: 5 % of the largest output covers the rounding of the inputs to 8 bits, and no wrong scale."""
-    result = tk.run(single(operator), RequantizeWeights(to=to, granularity=granularity, form="hybrid"))
-    assert not result.refused
-    plain = tk.run(result.model, RequantizeWeights(to="float32")).model
-    expected = outputs(plain, runtime.REFERENCE)
-    note = next(note for note in result.notes if note.name == "w")
-    assert expected is not None
-    right = [r.value for r in LITERT if agrees(outputs(result.model, RESOLVERS[r]), expected, 0.05)]
-    assert right == note.data["runtimes"]
+    told, right = runtimes_of(single(operator), to, granularity)
+    assert told == right
+
+
+@needs_runtime
+@pytest.mark.parametrize(("to", "granularity"), [("int8", "per-channel"), ("int4", "per-channel"), ("int4", "blockwise-32")])
+@pytest.mark.parametrize("fused", ["RELU", "RELU6", "RELU_N1_TO_1"])
+def test_fused_activations_are_thought_of(to: str, granularity: str, fused: str) -> None:
+    model = single("FULLY_CONNECTED")
+    model.subgraphs[0].operators[0].options.fused_activation_function = fused
+    told, right = runtimes_of(model, to, granularity)
+    assert told == right
 
 
 @needs_runtime

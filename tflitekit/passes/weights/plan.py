@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..._schema import BuiltinOperator, TensorType
 from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
+from ...quant.rules.fused import fused_activation, unapplied_in_blocks
 from ...types import FLOAT_TYPES
 from ..costs import WEIGHTS
 from .choices import AUTO, EXPLICIT, HYBRID, Choice
@@ -148,6 +149,10 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
         if not fine:
             return f"{name} takes {choice.type.name} {granularity.value} weights to be symmetric"
         return tuple(fine)
+    left_out = unapplied_in_blocks(reader.operator, activation, choice.type) if granularity == Granularity.BLOCKWISE else None
+    if left_out is not None:
+        fused = fused_activation(reader.operator)
+        return tuple(r for r in form.runtimes if left_out.reaction(r, fused, taken=True).behaviour == Behaviour.FINE)
     return form.runtimes
 
 

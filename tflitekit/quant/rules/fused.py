@@ -41,6 +41,7 @@ class Fused(NamedTuple):
         return self.reference if runtime == Runtime.REFERENCE and self.reference is not None else self.others
 
 
+BASIC, BLOCKWISE = "basic", "blockwise"  # forms
 _ALL = frozenset(ActivationFunctionType)
 _NONE, _RELU, _TANH = (frozenset({ActivationFunctionType[name]}) for name in ("NONE", "RELU", "TANH"))
 _BOUNDS = frozenset(ActivationFunctionType[name] for name in ("NONE", "RELU", "RELU_N1_TO_1", "RELU6"))
@@ -54,14 +55,14 @@ def _lines() -> Iterator[tuple[str, Fused]]:
         Fused(_BOUNDS, WRONG, "measured: left out, without a word"),
     )
     blocks = "measured: the optimized kernel leaves out every activation where weights are blockwise"
-    yield "FULLY_CONNECTED", Fused(_NONE, WRONG, blocks, types("FLOAT32"), types("INT4"), "blockwise", FINE, _BOUNDS)
+    yield "FULLY_CONNECTED", Fused(_NONE, WRONG, blocks, types("FLOAT32"), types("INT4"), BLOCKWISE, FINE, _BOUNDS)
     yield "FULLY_CONNECTED", Fused(_ALL, FINE, "measured", types("FLOAT32"), types("INT8 UINT8 INT4 INT2"))
     yield "FULLY_CONNECTED", Fused(_BOUNDS, refuses("params->activation == kTfLiteActRelu6 was not true"), "measured")
     no_other = refuses("params->activation != kTfLiteActNone")
     yield "CONCATENATION", Fused(_NONE, no_other, "LiteRT concatenation.cc:143; measured: XNNPACK leaves it out", delegated=_NONE)
     yield "L2_NORMALIZATION", Fused(_NONE, no_other, "LiteRT l2norm.cc:72; measured")
     yield "SVDF", Fused(_RELU, refuses("params->activation != kTfLiteActRelu"), "LiteRT svdf.cc:394, when it runs; measured", types("INT8"))
-    yield "LSTM", Fused(_TANH, WRONG, "measured: the basic cell computes TANH whatever is named", form="basic")
+    yield "LSTM", Fused(_TANH, WRONG, "measured: the basic cell computes TANH whatever is named", form=BASIC)
     yield _ANY_LSTM, Fused(_TANH, WRONG, "measured: integer cells compute TANH whatever is named", types("INT8"))
     yield _ANY_LSTM, Fused(_ALL - _NONE, WRONG, "measured: the new input goes out in place of the cell's state", types("FLOAT32"))
 
@@ -85,15 +86,20 @@ def fused_activation(operator: Operator) -> ActivationFunctionType:
 
 def unapplied(operator: Operator, data: TensorType | None) -> Fused | None:
     """The line whose kernels do not apply the operator's fused activation, for data of a type; None if it is applied, or nothing is known."""
-    lines = FUSED.get(operator.opcode.code, ()) if operator.opcode is not None else ()
-    line = next((line for line in lines if _fits(line, operator, data)), None)
-    return line if line is not None and fused_activation(operator) not in line.applied else None
+    weights = operand(operator, "in1")
+    return _unapplied(operator, data, weights.type if weights is not None else None, lambda form: _FORMS[form](operator))
 
 
-def _fits(line: Fused, operator: Operator, data: TensorType | None) -> bool:
-    weights = operand(operator, "in1") if line.weights else None
-    known = (not line.when or data in line.when) and (not line.weights or (weights is not None and weights.type in line.weights))
-    return known and (not line.form or _FORMS[line.form](operator))
+def unapplied_in_blocks(operator: Operator, data: TensorType | None, weights: TensorType) -> Fused | None:
+    """The same, once the operator's weights are blockwise ones of a type."""
+    return _unapplied(operator, data, weights, lambda form: form == BLOCKWISE)
+
+
+def _unapplied(operator: Operator, data: TensorType | None, weights: TensorType | None, has: Callable[[str], bool]) -> Fused | None:
+    for line in FUSED.get(operator.opcode.code, ()) if operator.opcode is not None else ():
+        if (not line.when or data in line.when) and (not line.weights or weights in line.weights) and (not line.form or has(line.form)):
+            return None if fused_activation(operator) in line.applied else line
+    return None
 
 
 def _has_blocks(operator: Operator) -> bool:
@@ -101,4 +107,4 @@ def _has_blocks(operator: Operator) -> bool:
     return weights is not None and weights.quantization is not None and isinstance(weights.quantization.details, BlockwiseQuantization)
 
 
-_FORMS: dict[str, Callable[[Operator], bool]] = {"basic": CONDITIONS["basic_kernel"], "blockwise": _has_blocks}
+_FORMS: dict[str, Callable[[Operator], bool]] = {BASIC: CONDITIONS["basic_kernel"], BLOCKWISE: _has_blocks}

@@ -64,6 +64,23 @@ def test_hybrid_forms_run_in_exactly_the_runtimes_of_the_rule_table(operator: st
 
 
 @needs_runtime
+@pytest.mark.parametrize(("to", "more", "weights"), [
+    ("float32", {}, "FLOAT32"), ("float16", {}, "FLOAT32"), ("int8", {"form": "explicit"}, "FLOAT32"),
+    ("int4", {"granularity": "blockwise-32"}, "INT4 blockwise"), ("int4", {}, ""),
+])  # fmt: skip
+def test_weights_stay_where_the_fused_activation_would_be_refused_or_left_out(to: str, more: dict[str, str], weights: str) -> None:
+    """Kernels of FULLY_CONNECTED apply TANH where weights are hybrid ones, and only there."""
+    model = tk.run(single("FULLY_CONNECTED"), RequantizeWeights(to="int8")).model
+    model.subgraphs[0].operators[0].options.fused_activation_function = "TANH"
+    result = tk.run(model, RequantizeWeights(to=to, **more))
+    reason = f"stays INT8: FULLY_CONNECTED does not apply its fused activation TANH with {weights} weights"
+    assert [note.text for note in result.refused] == ([reason] if weights else [])
+    found = outputs(result.model, runtime.NO_DELEGATES)
+    result.model.subgraphs[0].operators[0].options.fused_activation_function = "NONE"
+    assert bool(result.changes) != bool(weights) and agrees(found, np.tanh(outputs(result.model, runtime.NO_DELEGATES)), 1e-5)
+
+
+@needs_runtime
 @pytest.mark.parametrize(("to", "granularity"), [("int8", "per-channel"), ("int4", "per-channel"), ("int4", "blockwise-32")])
 @pytest.mark.parametrize("fused", ["RELU", "RELU6", "RELU_N1_TO_1"])
 def test_fused_activations_are_thought_of(to: str, granularity: str, fused: str) -> None:

@@ -102,9 +102,10 @@ CODES: dict[str, Code] = {
             "The schema lets the options of an operator name any activation, but kernels know a few of them. Others are refused, or left out "
             "without a word: what comes out is then not what the file says. Converters fuse none but those that kernels apply; tools that edit "
             "options, and converters of other frameworks, sometimes do.",
-            "None of the passes adds operators that compute. Set fused_activation_function to NONE in Python, and apply the activation with an "
-            "operator of its own, in the original model; to TANH, where an LSTM cell was meant to compute what its kernels do. Where weights are "
-            "blockwise, requantize-weights --to int8 stores them in a form whose kernels apply RELU.",
+            "No pass can do what a kernel does not: name what the kernel applies, and let another operator behind it apply the activation. That is "
+            "best done in the original model; in Python it is the option fused_activation_function, NONE for most operators. LSTM cells are to name "
+            "TANH, and an integer SVDF RELU, if that is what the model was trained with. Where weights are blockwise, requantize-weights --to int8 "
+            "stores them in a form whose kernels apply the activation.",
         ),
         Code(
             "Q201", "weights with a zero point that the kernel does not apply",

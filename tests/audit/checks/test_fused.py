@@ -64,7 +64,7 @@ def test_one_that_is_applied_or_that_kernels_do_not_know_is_not(operator: str, a
 
 
 @pytest.mark.parametrize(("block", "fused", "wrong"), [
-    (32, "RELU", [Runtime.OPTIMIZED]), (32, "TANH", [Runtime.OPTIMIZED, Runtime.XNNPACK]), (16, "RELU", [Runtime.OPTIMIZED, Runtime.XNNPACK]),
+    (32, "RELU", [Runtime.REFERENCE, Runtime.OPTIMIZED]), (32, "TANH", [*LITERT]), (16, "RELU", [*LITERT]),
 ])  # fmt: skip
 def test_blockwise_weights_lose_their_activation_where_xnnpack_does_not_compute_them(block: int, fused: str, wrong: list[Runtime]) -> None:
     model = tk.parse(blockwise(block=block))
@@ -74,6 +74,13 @@ def test_blockwise_weights_lose_their_activation_where_xnnpack_does_not_compute_
     (finding,) = found(model)
     assert finding.message == f"fused activation {fused} where FULLY_CONNECTED 0 (blockwise) applies NONE"
     assert [runtime for runtime in LITERT if finding.reactions[runtime].behaviour == Behaviour.WRONG] == wrong
+    (about,) = [f for f in tk.audit(model).findings if f.code == "Q205"]
+    assert Behaviour.FINE not in {reaction.behaviour for reaction in about.reactions.values()}  # it would contradict Q109
+
+
+def test_blocks_alone_are_said_to_be_computed_right() -> None:
+    (about,) = [f for f in tk.audit(tk.parse(blockwise(block=32))).findings if f.code == "Q205"]
+    assert [runtime for runtime in LITERT if about.reactions[runtime].behaviour == Behaviour.FINE] == [Runtime.OPTIMIZED, Runtime.XNNPACK]
 
 
 def test_a_state_without_parameters_is_refused() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from ..._schema import BlockwiseQuantization, BuiltinOperator, TensorType
 from ...graph import Tensor
-from ...quant.rules import FACTS_OF, Runtime, Topic
+from ...quant.rules import FACTS_OF, Behaviour, Runtime, Topic
+from ...quant.rules.fused import unapplied
 from ...types import element_count
 from ..execution import HYBRID
 from ..findings import INFO, Finding, Scene, Step, reactions_of, worst
@@ -48,6 +50,8 @@ def _blocks(step: Step, tensor: Tensor, details: BlockwiseQuantization, scales: 
             message, found, expected = f"blocks of {size}, no multiple of {BLOCK}", f"blocks of {size}", f"a multiple of {BLOCK}"
         name = ("blocks-small-16" if odd else "blocks-small") if small else "blocks-16" if odd else name
     reactions, source = reactions_of([_FACTS[name]])
+    if unapplied(step.operator, step.activation) is not None:  # then blocks alone decide nothing: Q109 says what comes out
+        reactions = MappingProxyType({r: reaction for r, reaction in reactions.items() if reaction.behaviour != Behaviour.FINE})
     harmless = name in ("blocks-reference", "blocks-16")  # all but the reference kernels, which applications do not use
     severity = INFO if harmless else worst({r: reaction for r, reaction in reactions.items() if r is not Runtime.REFERENCE})
     return step.scene.finding(

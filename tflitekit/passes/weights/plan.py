@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..._schema import BuiltinOperator, TensorType
 from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
-from ...quant.rules.fused import fused_activation, unapplied_in_blocks
+from ...quant.rules.fused import fused_activation, unapplied, unapplied_with
 from ...types import FLOAT_TYPES
 from ..costs import WEIGHTS
 from .choices import AUTO, EXPLICIT, HYBRID, Choice
@@ -74,6 +74,9 @@ def _float_plan(constant: Constant, choice: Choice) -> Plan | str:
     stuck = next((reader for reader in constant.readers if not reader.takes_floats), None)
     if stuck is not None:
         return f"{stuck.operator.op_name} computes on {_type_name(stuck)} activations and takes no floats"
+    lost = _lost_on_floats(constant.readers)
+    if lost:
+        return lost
     if choice.type == TensorType.FLOAT32:
         if choice.form == EXPLICIT:
             return "FLOAT32 needs no DEQUANTIZE"
@@ -81,6 +84,12 @@ def _float_plan(constant: Constant, choice: Choice) -> Plan | str:
     if choice.form == HYBRID:
         return "no operator takes FLOAT16 directly: it needs a DEQUANTIZE in front"
     return Plan(constant, choice, None, constant.axis, (), tuple(constant.readers))
+
+
+def _lost_on_floats(readers: Sequence[Reader]) -> str:
+    """Why operators cannot read the weights as floats, on which they do not apply their fused activation; "" if they can."""
+    found = (_applying(reader, TensorType.FLOAT32, None, LITERT) for reader in readers)
+    return next((reason for reason in found if isinstance(reason, str)), "")
 
 
 def _coded_plan(constant: Constant, choice: Choice, granularity: Granularity) -> Plan | str:
@@ -104,7 +113,7 @@ def _coded_plan(constant: Constant, choice: Choice, granularity: Granularity) ->
                 continue
             if choice.form == HYBRID or not reader.takes_floats:
                 return hybrid
-        refusal = _dequantized(choice, granularity, hybrid)
+        refusal = _dequantized(choice, granularity, hybrid) or _lost_on_floats([reader])
         if refusal:
             return refusal
         explicit.append(reader)
@@ -149,11 +158,21 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
         if not fine:
             return f"{name} takes {choice.type.name} {granularity.value} weights to be symmetric"
         return tuple(fine)
-    left_out = unapplied_in_blocks(reader.operator, activation, choice.type) if granularity == Granularity.BLOCKWISE else None
-    if left_out is not None:
-        fused = fused_activation(reader.operator)
-        return tuple(r for r in form.runtimes if left_out.reaction(r, fused, taken=True).behaviour == Behaviour.FINE)
-    return form.runtimes
+    return _applying(reader, choice.type, granularity, form.runtimes)
+
+
+def _applying(reader: Reader, weights: TensorType, granularity: Granularity | None, runtimes: tuple[Runtime, ...]) -> tuple[Runtime, ...] | str:
+    """Those of the runtimes that apply the operator's fused activation with weights of a type, or why there are none; all, if none does so now."""
+    if reader.weights is None:
+        return runtimes
+    operator, activation = reader.operator, reader.activation
+    lost = unapplied_with(operator, activation, weights, granularity == Granularity.BLOCKWISE)
+    if lost is None or lost is unapplied(operator, activation):
+        return runtimes
+    fused = fused_activation(operator)
+    found = tuple(r for r in runtimes if lost.reaction(r, fused, taken=True).behaviour == Behaviour.FINE)
+    kind = f"{weights.name} {granularity.value}" if granularity is not None else weights.name
+    return found or f"{operator.op_name} does not apply its fused activation {fused.name} with {kind} weights"
 
 
 def _type_name(reader: Reader) -> str:

@@ -22,7 +22,7 @@ class Fused(NamedTuple):
     """The activations that a form of an operator applies, and what its kernels make of others.
 
     It holds for data of the types `when` and operand 1 of the types `weights` (empty: any), and, if given, for one `form`: "basic" LSTM cells,
-    "blockwise" weights. The reference kernels may do otherwise. XNNPACK, where it takes the operator, applies `delegated` and leaves out the rest.
+    "blockwise" weights. XNNPACK, where it takes the operator, applies `delegated` and leaves out the rest.
     """
 
     applied: frozenset[ActivationFunctionType]
@@ -31,14 +31,13 @@ class Fused(NamedTuple):
     when: frozenset[TensorType] = frozenset()
     weights: frozenset[TensorType] = frozenset()
     form: str = ""
-    reference: Reaction | None = None
     delegated: frozenset[ActivationFunctionType] | None = None
 
     def reaction(self, runtime: Runtime, fused: ActivationFunctionType, taken: bool) -> Reaction:
         """What a runtime of LiteRT makes of an activation that is not applied; `taken` says whether XNNPACK takes the operator."""
         if runtime == Runtime.XNNPACK and taken and self.delegated is not None:
             return FINE if fused in self.delegated else WRONG
-        return self.reference if runtime == Runtime.REFERENCE and self.reference is not None else self.others
+        return self.others
 
 
 BASIC, BLOCKWISE = "basic", "blockwise"  # forms
@@ -54,8 +53,8 @@ def _lines() -> Iterator[tuple[str, Fused]]:
         "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV CONV_3D CONV_3D_TRANSPOSE ADD SUB MUL DIV AVERAGE_POOL_2D MAX_POOL_2D L2_POOL_2D",
         Fused(_BOUNDS, WRONG, "measured: left out, without a word"),
     )
-    blocks = "measured: the optimized kernel leaves out every activation where weights are blockwise"
-    yield "FULLY_CONNECTED", Fused(_NONE, WRONG, blocks, types("FLOAT32"), types("INT4"), BLOCKWISE, FINE, _BOUNDS)
+    blocks = "measured: the optimized kernel leaves out every activation where weights are blockwise; the reference kernel computes no blocks"
+    yield "FULLY_CONNECTED", Fused(_NONE, WRONG, blocks, types("FLOAT32"), types("INT4"), BLOCKWISE, _BOUNDS)
     yield "FULLY_CONNECTED", Fused(_ALL, FINE, "measured", types("FLOAT32"), types("INT8 UINT8 INT4 INT2"))
     yield "FULLY_CONNECTED", Fused(_BOUNDS, refuses("params->activation == kTfLiteActRelu6 was not true"), "measured")
     no_other = refuses("params->activation != kTfLiteActNone")
@@ -90,9 +89,9 @@ def unapplied(operator: Operator, data: TensorType | None) -> Fused | None:
     return _unapplied(operator, data, weights.type if weights is not None else None, lambda form: _FORMS[form](operator))
 
 
-def unapplied_in_blocks(operator: Operator, data: TensorType | None, weights: TensorType) -> Fused | None:
-    """The same, once the operator's weights are blockwise ones of a type."""
-    return _unapplied(operator, data, weights, lambda form: form == BLOCKWISE)
+def unapplied_with(operator: Operator, data: TensorType | None, weights: TensorType, blockwise: bool) -> Fused | None:
+    """The same, once the operator's weights are of a type, and blockwise or not."""
+    return _unapplied(operator, data, weights, lambda form: blockwise if form == BLOCKWISE else _FORMS[form](operator))
 
 
 def _unapplied(operator: Operator, data: TensorType | None, weights: TensorType | None, has: Callable[[str], bool]) -> Fused | None:

@@ -258,6 +258,20 @@ def test_one_unusual_number_against_another_is_left_and_what_is_advised_helps() 
     assert "--bias retag" in note.text and "Q301" not in findings(fix(model, bias="retag").model)
 
 
+@pytest.mark.parametrize("how", [{}, {"convolutions": 2}, {"scales": 1, "convolutions": 2}, {"front": True}], ids=str)
+def test_a_usual_input_is_not_made_unusual_because_several_biases_contradict_it(how: dict[str, Any]) -> None:
+    """They have the same factor too much: who wrote them may have got one number wrong, as whoever wrote the input may."""
+    model = photo(**how)
+    for bias in (t for t in model.tensors() if t.name_str.startswith("b")):
+        requantize(model, bias.name_str, scale=bias.quantization.scale * 2)
+    assert set(findings(model)) == {"Q301"}
+    result = fix(model)
+    assert result.changes == () and len(result.refused) == findings(model).count("Q301")
+    for note in result.refused:
+        assert "nothing about that of the input, but Q502 would tell the one that the biases imply, 0.00784313" in note.text
+    assert tk.diff(photo(**how), fix(model, bias="retag").model) == []
+
+
 def test_a_difference_of_less_than_a_step_is_the_biases() -> None:
     model = states(photo(scales=1, scale=0.03), 0.03 * (1 + 1e-4))
     result = fix(model).model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def _at_fault(bench: Bench, finding: Finding, source: Tensor) -> str:
 
     The scale of an input is restated where several numbers imply another one: all the biases that depend on it agree, or something else in the file
     says the same as one bias. Where one number stands against one, the audit's view of the input decides: if it finds the input unusual as it is, and
-    not as the bias implies it, the input is wrong.
+    not as the bias implies it, the input is wrong. It is not clear where several biases would make an unusual input of a usual one.
     """
     q = source.quantization
     if source.is_constant or q is None or len(q.scale) != 1:
@@ -88,26 +89,30 @@ def _at_fault(bench: Bench, finding: Finding, source: Tensor) -> str:
         return ""
     places = _places(bench, source)
     why = f"{BY_BIASES}, in {places} place{'s' if places > 1 else ''}"
-    if places < 2 and not any(_near(one.scale, implied, 1e-5) for one in others):
-        told = _told(bench, source)
-        if told is None or _near(implied, stated, NO_STEP):
-            return ""
-        old = q.scale
-        force(q, [implied])
-        if any(one.code in OF_INPUTS and one.path == told.path for one in audited(bench.model)):
-            force(q, old)
-            return _unclear(source, implied, told)
-        why += f", and then the input is what {told.code} finds usual"
+    told, confirmed = _told(bench, source, bench.known), any(_near(one.scale, implied, 1e-5) for one in others)
+    if places < 2 and not confirmed and (told is None or _near(implied, stated, NO_STEP)):
+        return ""
+    old = q.scale
     force(q, [implied])
+    if not confirmed and (places < 2 or told is None):
+        then = _told(bench, source, audited(bench.model))
+        if then is not None:
+            force(q, old)
+            return _unclear(source, implied, told, then)
+        why += f", and then the input is what {told.code} finds usual" if told is not None else ""
     bench.say(source, finding, f"scale {implied!r}: {why}", scale=implied)
     return INPUT
 
 
-def _unclear(source: Tensor, implied: float, told: Finding) -> str:
+def _unclear(source: Tensor, implied: float, told: Finding | None, then: Finding) -> str:
+    if told is not None:
+        views = f"That of the input is told by {told.code}, and so would be the one that the bias implies, {implied!r}."
+    else:
+        views = f"The audit minds nothing about that of the input, but {then.code} would tell the one that the biases imply, {implied!r}."
     return (
-        f"which of the scales of input, weights and bias is wrong does not follow. That of the input is told by {told.code}, and so would be the one "
-        f"that the bias implies, {implied!r}. If the input is right, --bias retag states what kernels read the bias at; if the bias is, "
-        f"set-quantization --tensor {shlex.quote(source.name_str)} --keep codes --scale {implied!r} states the input's"
+        f"which of the scales of input, weights and bias is wrong does not follow. {views} If the input is right, --bias retag states what kernels "
+        f"read the bias at; if the bias is, set-quantization --tensor {shlex.quote(source.name_str)} --keep codes --scale {implied!r} states the "
+        "input's"
     )
 
 
@@ -126,9 +131,9 @@ def _places(bench: Bench, source: Tensor) -> int:
     return count
 
 
-def _told(bench: Bench, source: Tensor) -> Finding | None:
+def _told(bench: Bench, source: Tensor, findings: Iterable[Finding]) -> Finding | None:
     """What the audit tells of the parameters of an input, also if floats come in and a QUANTIZE makes the codes."""
-    for finding in bench.known:
+    for finding in findings:
         tensor = bench.named(finding.path) if finding.code in OF_INPUTS else None
         if isinstance(tensor, Tensor) and (tensor is source or any(o.op_name == "QUANTIZE" and source in o.outputs for o in tensor.consumers())):
             return finding

@@ -90,6 +90,21 @@ def test_fused_activations_are_thought_of(to: str, granularity: str, fused: str)
     assert told == right
 
 
+def test_blocks_with_an_activation_need_a_bias_that_is_known() -> None:
+    """Else XNNPACK, which alone applies it, leaves the operator to the other kernels."""
+    for model in (single("FULLY_CONNECTED"), halved(single("FULLY_CONNECTED"))):
+        main = model.subgraphs[0]
+        dense = main.operators[-1]
+        dense.options.fused_activation_function = "RELU"
+        blocks = RequantizeWeights(to="int4", granularity="blockwise-32", tensor=("w",))
+        assert tk.run(model, blocks).notes[0].data["runtimes"] == ["XNNPACK"]
+        bias = tk.Tensor(name="given", shape=dense.inputs[2].shape, buffer=model.buffers[0])
+        dense.inputs[2] = main.add_tensor(bias)
+        main.inputs = [*main.inputs, bias]
+        (note,) = tk.run(model, blocks).refused
+        assert note.text.endswith("FULLY_CONNECTED does not apply its fused activation RELU with INT4 blockwise weights")
+
+
 @needs_runtime
 @pytest.mark.parametrize("form", ["hybrid", "explicit"])
 @pytest.mark.parametrize("operator", ["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"])

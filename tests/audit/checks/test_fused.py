@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tflitekit as tk
+from tests import runtime
 from tests.quant.deviations import blockwise
 from tests.quant.single import Over, build
+from tests.runtime import needs_runtime
 from tflitekit._schema import ActivationFunctionType
 from tflitekit.audit import Finding, foretold
 from tflitekit.quant.rules import LITERT, Behaviour, Runtime
@@ -76,6 +79,26 @@ def test_blockwise_weights_lose_their_activation_where_xnnpack_does_not_compute_
     assert [runtime for runtime in LITERT if finding.reactions[runtime].behaviour == Behaviour.WRONG] == wrong
     (about,) = [f for f in tk.audit(model).findings if f.code == "Q205"]
     assert Behaviour.FINE not in {reaction.behaviour for reaction in about.reactions.values()}  # it would contradict Q109
+
+
+@needs_runtime
+@pytest.mark.parametrize("known", [True, False])
+def test_xnnpack_leaves_blocks_to_the_kernels_where_the_bias_is_an_input(known: bool) -> None:
+    model = tk.parse(blockwise(block=32, factor=20))
+    main = model.subgraphs[0]
+    (dense,) = main.operators
+    bias = dense.inputs[2]
+    assert bias is not None and bias.buffer is not None
+    values = bias.numpy() - 5
+    model.set_data(bias, values)
+    options: Any = dense.options
+    options.fused_activation_function = ActivationFunctionType.RELU
+    if not known:
+        bias.buffer, main.inputs = model.buffers[0], [*main.inputs, bias]
+    (finding,) = found(model)
+    outcome = runtime.run(tk.serialize(model), inputs={} if known else {1: values})
+    assert outcome.ok and bool((np.frombuffer(outcome.outputs[0][2], np.float32) >= 0).all()) == known
+    assert (finding.reactions[Runtime.XNNPACK].behaviour == Behaviour.FINE) == known
 
 
 def test_blocks_alone_are_said_to_be_computed_right() -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ..._schema import BlockwiseQuantization, TensorType
 from ...quant.rules import LITERT
-from ...quant.rules.fused import FUSED, Fused, fused_activation, unapplied
+from ...quant.rules.fused import FUSED, Fused, fused_activation, has_known_bias, unapplied
 from ..execution import Execution
 from ..findings import Finding, Scene, Step, worst
 from .blocks import BLOCK
@@ -37,11 +37,11 @@ def _unapplied(scene: Scene, run: Execution, line: Fused) -> Finding:
 
 
 def _taken(scene: Scene, run: Execution) -> bool:
-    """Whether XNNPACK takes the operator: blocks of its size; or floats, or codes of equal parameters, that are passed on."""
+    """Whether XNNPACK takes the operator: blocks of its size and a known bias; or floats, or codes of equal parameters, that are passed on."""
     if run.rule is None or left_alone(Step(scene, run, run.rule)):
         return False
     if run.rule.weights is not None:
         details = [t.quantization.details for t in run.weights if t.quantization is not None]
-        return any(isinstance(d, BlockwiseQuantization) and d.block_size % BLOCK == 0 for d in details)
+        return has_known_bias(run.operator) and any(isinstance(d, BlockwiseQuantization) and d.block_size % BLOCK == 0 for d in details)
     stored = {scene.parameters.get(t) for t in (*run.operator.inputs, *run.operator.outputs) if t is not None}
     return run.kind.activation in _FLOATS or (run.kind.activation in run.rule.delegated and len(stored) == 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..._schema import BuiltinOperator, TensorType
 from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
-from ...quant.rules.fused import fused_activation, unapplied, unapplied_with
+from ...quant.rules.fused import fused_activation, has_known_bias, unapplied, unapplied_with
 from ...types import FLOAT_TYPES
 from ..costs import WEIGHTS
 from .choices import AUTO, EXPLICIT, HYBRID, Choice
@@ -169,8 +169,8 @@ def _applying(reader: Reader, weights: TensorType, granularity: Granularity | No
     lost = unapplied_with(operator, activation, weights, granularity == Granularity.BLOCKWISE)
     if lost is None or lost is unapplied(operator, activation):
         return runtimes
-    fused = fused_activation(operator)
-    found = tuple(r for r in runtimes if lost.reaction(r, fused, taken=True).behaviour == Behaviour.FINE)
+    fused, taken = fused_activation(operator), has_known_bias(operator)
+    found = tuple(r for r in runtimes if lost.reaction(r, fused, taken).behaviour == Behaviour.FINE)
     kind = f"{weights.name} {granularity.value}" if granularity is not None else weights.name
     return found or f"{operator.op_name} does not apply its fused activation {fused.name} with {kind} weights"
 

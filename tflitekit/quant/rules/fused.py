@@ -101,6 +101,14 @@ def _unapplied(operator: Operator, data: TensorType | None, weights: TensorType 
     return None
 
 
+def has_known_bias(operator: Operator) -> bool:
+    """Whether operand 2 is known before the model runs: XNNPACK leaves an operator with weights and another bias to the kernels."""
+    bias = operand(operator, "in2")
+    source = bias.producer() if bias is not None and not bias.is_constant else None
+    stored = operand(source, "in0") if source is not None and source.op_name == "DEQUANTIZE" else bias
+    return stored is None or stored.is_constant
+
+
 def _has_blocks(operator: Operator) -> bool:
     weights = operand(operator, "in1")
     return weights is not None and weights.quantization is not None and isinstance(weights.quantization.details, BlockwiseQuantization)

@@ -15,11 +15,11 @@ import pytest
 import tflitekit as tk
 from tests.runtime import NO_DELEGATES, Job, Outcome, needs_runtime, pool
 from tflitekit._schema import ActivationFunctionType, BuiltinOperator
-from tflitekit.build import ModelBuilder
 from tflitekit.quant.rules import RULES, Behaviour, Runtime
 from tflitekit.quant.rules.fused import FUSED
 from tflitekit.quant.rules.notation import FINE
 
+from .basic_cell import basic_cell
 from .deviations import blockwise, weighted
 from .oracle import HYBRID, LSB, array, error_of, feeds, run_all
 from .single import _CONV, _POOL, IMAGE, RECIPES, Over, Recipe, b, build, dequantize, float_twin, i, r, w, x
@@ -60,26 +60,13 @@ def _with(data: bytes, fused: str) -> bytes:
     return tk.serialize(model, rebuild=True)
 
 
-def basic_cell(fused: str) -> bytes:
-    """The LSTM of five inputs and four outputs, on floats."""
-    builder, rng = ModelBuilder(), np.random.default_rng(4)
-    main = builder.subgraph("main")
-    data = main.input("x", [1, 4])
-    inputs = [data, main.variable("h", [1, 4], "FLOAT32"), main.constant("w", rng.uniform(-0.2, 0.2, (16, 8)).astype(np.float32))]
-    inputs += [main.constant("b", rng.uniform(-1, 1, 16).astype(np.float32)), main.variable("c", [1, 4], "FLOAT32")]
-    outputs = [main.tensor(name, [1, size], "FLOAT32") for name, size in (("y", 4), ("c2", 4), ("joined", 8), ("gates", 16))]
-    main.operator("LSTM", inputs, outputs, version=2, kernel_type="BASIC", fused_activation_function=fused)
-    main.output(outputs[0])
-    return tk.serialize(builder.build())
-
-
 @cache
 def built(case: Case, fused: str) -> bytes:
     """The sound operator with an activation."""
     if case.form.startswith("blocks"):
         return _with(blockwise(block=int(case.form.split()[1]), factor=20), fused)
     if case.form == "basic":
-        return basic_cell(fused)
+        return basic_cell(fused=fused)
     how: dict[str, Any] = weighted(case.operator, case.activation, *case.weights) if case.weights is not None else {}
     recipe, rule = {**RECIPES, **OTHERS}[case.operator], RULES.get(BuiltinOperator[case.operator])
     if case.form == "six inputs":

@@ -187,7 +187,7 @@ CODES: dict[str, Code] = {
             "Q401", "output without the parameters that the operator is fixed to",
             "SOFTMAX, LOGISTIC, TANH and the like have outputs of a known range, and kernels hard-code its parameters. Others are "
             "refused, or the output "
-            "means something else than it says.",
+            "means something else than it says. The basic LSTM cell (five inputs) hard-codes those of its inputs and states too.",
             "fix-quantization restores them, and inserts a QUANTIZE where consumers need the old ones.",
         ),
         Code(

@@ -13,9 +13,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .._metadata_schema import ModelMetadata
-from .._schema import TensorType
+from .._schema import BuiltinOperator, TensorType
 from ..graph import Model, Operator, SubGraph, Tensor
 from ..quant.rules import LITERT, Behaviour, Fact, OpRule, Reaction, Role, Runtime, operand
+from ..quant.rules.basic_cell import is_basic
 from ..quant.rules.taken import Mismatch
 from .codes import CODES, Code
 from .execution import CODE_TYPES, INTEGER, Execution, Kind
@@ -165,6 +166,11 @@ class Step:
         found = {runtime: m.reaction(runtime) for m in self.mismatches if m.operand == f"in{position}" for runtime in LITERT}
         refused = {runtime: reaction for runtime, reaction in found.items() if reaction.outcome != "runs"}
         return MappingProxyType({**found, **known, **refused})
+
+    @property
+    def is_basic_cell(self) -> bool:
+        """Whether the operator is an LSTM cell of five inputs, which is not what the rule's biases and types are about."""
+        return self.rule.operator == BuiltinOperator.LSTM and is_basic(self.operator)
 
     @property
     def per_channel(self) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from ..._schema import TensorType
 from ...graph import Tensor
-from ...quant.rules import BiasRule, Granularity, Reaction, Runtime, Topic
+from ...quant.rules import LITERT, BiasRule, Granularity, Reaction, Runtime, Topic
+from ...quant.rules.basic_cell import BIAS
+from ...quant.rules.basic_cell import SOURCE as CELL_SOURCE
+from ...quant.rules.notation import WRONG
 from ...quant.rules.scale_test import SOURCE
 from ..execution import HYBRID, INTEGER, is_code
 from ..findings import ERROR, INFO, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -17,13 +21,15 @@ from .prepared import amended, refusals
 
 # Converters round the product in different orders: up to this much is rounding, and not a different scale.
 RELATIVE_TOLERANCE = 1e-6
+NEGLIGIBLE = 1 / 255  # the largest of 8-bit codes moves by one step
+_MISREAD = MappingProxyType(dict.fromkeys(LITERT, WRONG))  # the scale of a bias of a basic LSTM cell
 _CHECKED = "bias-scale-checked"  # facts that hold where the scales together fail the kernels' test
 
 
 def biases(scene: Scene) -> Iterator[Finding]:
     """Q301, Q302 and Q303 for every constant bias of an operator that computes on integers (and the type for hybrid ones)."""
     for step in scene.steps(INTEGER, HYBRID):
-        for rule in step.rule.biases:
+        for rule in (BIAS,) if step.is_basic_cell else step.rule.biases:
             tensor = step.operator.inputs[rule.operand] if rule.operand < len(step.operator.inputs) else None
             if tensor is None or not tensor.is_constant:
                 continue
@@ -84,11 +90,12 @@ def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
 def _absent(step: Step, tensor: Tensor) -> Iterator[Finding]:
     """A bias without a scale: no kernel reads it, but some compare it, and then see 0."""
     if tensor.quantization is None or not len(tensor.quantization.scale):
-        reactions = refusals(step)
+        reactions = _MISREAD if step.is_basic_cell else refusals(step)
         if reactions:
+            use = "takes for" if step.is_basic_cell else "compares with"
             yield step.scene.finding(
-                "Q106", tensor, f"a bias without scale, which {step.label} compares with input x weights", ERROR, found="none",
-                expected="input x weights", operator=step.path, reactions=reactions, source=SOURCE,
+                "Q106", tensor, f"a bias without scale, which {step.label} {use} input x weights", ERROR, found="none",
+                expected="input x weights", operator=step.path, reactions=reactions, source=CELL_SOURCE if step.is_basic_cell else SOURCE,
             )  # fmt: skip
 
 
@@ -126,7 +133,7 @@ def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     first = int(np.flatnonzero(bad)[0])
     found, right = float(stored[min(first, len(stored) - 1)]), float(wanted[min(first, len(wanted) - 1)])
     reactions, source = _scale_reactions(step, tensor)
-    severity = worst(reactions)
+    severity = WARNING if step.is_basic_cell and (gap <= NEGLIGIBLE * wanted).all() else worst(reactions)
     where = f" in {int(bad.sum())} of {len(bad)} channels, first {first}" if len(bad) > 1 else ""
     yield step.scene.finding(
         "Q301", tensor, f"the scale is {found!r}, input x weights is {right!r}{where} ({step.label})", severity, found=found, expected=right,
@@ -141,6 +148,8 @@ def _scale_reactions(step: Step, tensor: Tensor) -> tuple[Mapping[Runtime, React
     kept = [f for f in facts if (f.name != "bias-per-tensor" or single) and not f.name.startswith(_CHECKED)]
     kept.sort(key=lambda f: f.name != "bias-per-tensor")
     known, source = reactions_of(kept)
+    if step.is_basic_cell:
+        return _MISREAD, CELL_SOURCE
     reactions = amended(step, known)
     return reactions, source or (SOURCE if reactions else "")
 

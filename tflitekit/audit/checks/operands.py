@@ -8,8 +8,10 @@ from types import MappingProxyType
 from ..._schema import TensorType
 from ...graph import Tensor
 from ...quant.rules import LITERT, Behaviour, Fact, Reaction, Role, Runtime, Topic
+from ...quant.rules.basic_cell import CODED
+from ...quant.rules.basic_cell import SOURCE as CELL_SOURCE
 from ...quant.rules.notation import IGNORES
-from ...quant.rules.taken import FORCED, SOURCE, Mismatch, forced_output, mismatches
+from ...quant.rules.taken import BASIC_CELL, FORCED, SOURCE, Mismatch, forced_output, mismatches
 from ...quant.rules.versions import option
 from ..execution import CODE_TYPES, HYBRID, INTEGER, Kind, is_code
 from ..findings import Finding, Scene, Step, reactions_of, worst
@@ -27,10 +29,10 @@ def operand_types(scene: Scene) -> Iterator[Finding]:
     for step in scene.steps():
         if not forced and step.run.kind in silent:
             continue
-        operator, name = step.operator, step.rule.name
+        operator, name = step.operator, BASIC_CELL if step.is_basic_cell else step.rule.name
         inputs = tuple([None if t is None else forced.get(t, t.type) for t in operator.inputs])
         outputs = tuple([None if t is None else t.type for t in operator.outputs])
-        known = step.rule.types and step.activation in CODE_TYPES and step.activation not in step.rule.types
+        known = name != BASIC_CELL and step.rule.types and step.activation in CODE_TYPES and step.activation not in step.rule.types
         if not known and not mismatches(name, inputs, outputs, True):
             silent.add(step.run.kind)
             continue
@@ -116,6 +118,8 @@ def _described(step: Step) -> Iterator[tuple[str, Tensor]]:
 
 def _absent(step: Step, word: str, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
     """What the runtimes do where an operand has no parameters."""
+    if step.is_basic_cell and word != "weights":
+        return dict.fromkeys(LITERT, CODED["out1"].others if tensor in step.operand("out1") else IGNORES), CELL_SOURCE
     weights = tensor.type if word == "weights" else None
     activation = tensor.type if step.rule.pairs else step.activation
     facts = step.rule.about(Topic.QUANTIZATION_ABSENT, activation, weights)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ..._schema import TensorType
 from ...graph import Tensor
-from ...quant.rules import Fact, SameParameters, Sharing, Topic
+from ...quant.rules import LITERT, Fact, SameParameters, Sharing, Topic
+from ...quant.rules.basic_cell import CODED, SOURCE, TOLERANCE
+from ...quant.rules.notation import WRONG
 from ...types import INTEGER_RANGES
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -19,6 +22,8 @@ NEGLIGIBLE_STEPS = 1.0
 def fixed_outputs(scene: Scene) -> Iterator[Finding]:
     """Q401: outputs of operators whose parameters are hard-coded in kernels."""
     for step in scene.steps():
+        if step.is_basic_cell and step.activation == TensorType.UINT8:
+            yield from _of_basic_cell(step)
         if not step.rule.fixed:
             continue
         for position, tensor in enumerate(step.operator.outputs):
@@ -44,6 +49,23 @@ def fixed_outputs(scene: Scene) -> Iterator[Finding]:
                 "Q401", tensor, f"({scale!r}, {zero_point}) where {step.label} gives ({fixed.scale!r}, {fixed.zero_point})", severity, found=stored,
                 expected=(fixed.scale, fixed.zero_point), operator=step.path, reactions=reactions, source=source or fixed.source,
             )  # fmt: skip
+
+
+def _of_basic_cell(step: Step) -> Iterator[Finding]:
+    """Q401 of inputs too: the UINT8 form of the LSTM cell of five inputs reads the scale of one output, and no other of its activations'."""
+    for name, coded in CODED.items():
+        for tensor in step.operand(name):
+            stored = step.scene.parameters.get(tensor)
+            if stored is None:
+                continue
+            scale = stored[0] if coded.scale is None or abs(stored[0] - coded.scale) <= TOLERANCE * coded.scale else coded.scale
+            if stored != (scale, coded.zero_point):
+                reactions = dict.fromkeys(LITERT, coded.others if stored[0] != scale else WRONG)
+                near = stored[1] == coded.zero_point and name == "out0" and abs(stored[0] / scale - 1) * 255 <= NEGLIGIBLE_STEPS
+                yield step.scene.finding(
+                    "Q401", tensor, f"{stored} where {step.label} takes codes of ({scale!r}, {coded.zero_point})", WARNING if near else ERROR,
+                    found=stored, expected=(scale, coded.zero_point), operator=step.path, reactions=reactions, source=SOURCE,
+                )  # fmt: skip
 
 
 def shared_parameters(scene: Scene) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ def reach(scene: Scene) -> Iterator[Finding]:
         places = positions.get(rule)
         if places is None:
             places = positions[rule] = _positions(rule)
-        if not places or not step.outputs:
+        if not places or not step.outputs or step.is_basic_cell:
             continue
         inputs, output = step.operator.inputs, known.get(step.outputs[0])
         if output is None or output[0] <= 0 or len(inputs) <= places[-1]:

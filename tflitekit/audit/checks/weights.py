@@ -29,7 +29,8 @@ def weights(scene: Scene) -> Iterator[Finding]:
             granularity = granularity_of(tensor.quantization)
             if granularity is None:
                 continue
-            if position == rule.operands[0]:  # forms are told by the first; others (the time weights of SVDF) have types of their own
+            # Forms are told by the first; others (the time weights of SVDF) have types of their own, and that of a basic LSTM cell is its state.
+            if position == rule.operands[0] and not step.is_basic_cell:
                 yield from _form(step, rule, tensor, granularity, position)
             yield from _zero_points(step, tensor, tensor.quantization, granularity)
             yield from _axis(step, rule, tensor, tensor.quantization)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..._schema import BuiltinOperator, LSTMKernelType, TensorType
+from ..._schema import BuiltinOperator, TensorType
 from ...errors import RefusedError
 from ...graph import Model, Operator, SubGraph, Tensor
 from ...quant.rules import Behaviour, Granularity, OpRule, Role, Sharing, Topic, rule_for
+from ...quant.rules.basic_cell import is_basic
 from ...types import INTEGER_RANGES, byte_size
 from ..parameters import fits
 from ..surgery import own_copy
@@ -145,12 +146,12 @@ def _reason(
             return "it lacks operands"
         types = [target if t.type == source and is_code(t) else t.type for t in (operator.inputs[0], operator.outputs[0]) if t is not None]
         return "" if tuple(types) in rule.pairs else f"no kernel converts {' to '.join(t.name for t in types)}"
+    if is_basic(operator):
+        return "the basic LSTM cell has only this type"
     if target not in rule.types:
         return f"it has no {target.name} kernel"
     if any(t.type != source or not is_code(t) for t in _operands(operator, rule)):
         return "its operands differ in type, or lack parameters"
-    if getattr(operator.options, "kernel_type", None) == LSTMKernelType.BASIC:
-        return "the basic LSTM cell has only this type"
     if any(group.sharing == Sharing.COPIED and group.group == ("in0", "in1") and target in group.types for group in rule.same_parameters):
         return "its INT16 kernel compares codes of one scale only"
     return _computed_reason(operator, rule, source, target) or _weights_reason(rule, source, target, weights, per_tensor)

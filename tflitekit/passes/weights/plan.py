@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..._schema import BuiltinOperator, TensorType
 from ...quant.rules import LITERT, RULES, Behaviour, Granularity, Runtime, Topic
+from ...quant.rules.basic_cell import is_basic
 from ...quant.rules.fused import fused_activation, has_known_bias, unapplied, unapplied_with
 from ...types import FLOAT_TYPES
 from ..costs import WEIGHTS
@@ -138,6 +139,8 @@ def _direct(reader: Reader, choice: Choice, granularity: Granularity) -> tuple[R
     name = reader.operator.op_name
     if rule is None or reader.weights is None or activation is None:
         return f"{name} takes no {choice.type.name} there"
+    if is_basic(reader.operator):
+        return "the basic LSTM cell takes no weights of another type than its activations"
     if name == "SVDF" and not reader.takes_floats and reader.position != reader.weights.operands[0]:
         return "the time weights of an integer SVDF are INT16"
     form = reader.weights.form(activation, choice.type, granularity)

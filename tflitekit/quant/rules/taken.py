@@ -18,6 +18,7 @@ from .model import Reaction, Runtime
 from .notation import FINE, IGNORES, WRONG, names, refuses, types
 
 SOURCE = "measured: one operand of another type"
+BASIC_CELL = "LSTM(BASIC)"  # the operator name of the LSTM cell of five inputs
 
 
 class Taken(NamedTuple):
@@ -156,6 +157,11 @@ def _cells() -> Iterator[tuple[str, Taken]]:
                 yield name, Taken(f"in{number}", like="in2", runs=runs)
     yield both, Taken("in18", like="out0", runs=True)
     yield both, Taken("in19", types=types("FLOAT32 INT16"), runs=True)
+    yield BASIC_CELL, Taken("in0", types=types("FLOAT32 UINT8"))
+    for kind, operands in (("UINT8", "in1 in2 out0 out2"), ("INT32", "in3"), ("INT16", "in4 out1 out3")):
+        for operand in operands.split():
+            yield BASIC_CELL, Taken(operand, types=types(kind), when=types("UINT8"))
+            yield BASIC_CELL, Taken(operand, types=types("FLOAT32"), when=types("FLOAT32"))
     yield "SVDF", Taken("in0", types=types("FLOAT32 INT8"))
     yield "SVDF", Taken("in2", types=types("FLOAT32 INT8 UINT8 INT16"), runs=True)
     yield "SVDF", Taken("in3", types=types("FLOAT32 INT32"), runs=True)

@@ -136,7 +136,8 @@ RECURRENT: tuple[OpRule, ...] = (
         weights=_hybrid(_LSTM_WEIGHTS, f"{_LSTM_SOURCE}, {_HYBRID}", "INT8 INT8 per-tensor"), biases=_lstm_biases(),
         same_parameters=_OUTPUT_STATE,
         notes=(_CELL, _VERSION_5,
-               "The basic cell (kernel_type BASIC) has five inputs and four outputs; its UINT8 form keeps the cell state in INT16.")),
+               "The basic cell (kernel_type BASIC) has five inputs and four outputs; its UINT8 form keeps the cell state in INT16, "
+               "and its other state, if it is a variable, starts at code 0, which is -1.")),
     rule(
         "UNIDIRECTIONAL_SEQUENCE_LSTM", _LSTM_INPUTS, "activation", "INT8", "LiteRT lstm.cc:341, operator_property.cc:314; measured",
         weights=_hybrid(_LSTM_WEIGHTS, f"{_LSTM_SOURCE}, {_HYBRID}", "INT8 INT8 per-tensor"), biases=_lstm_biases(), same_parameters=_OUTPUT_STATE,

@@ -1,0 +1,45 @@
+"""The LSTM cell of five inputs and four outputs (`kernel_type` BASIC): what the kernel of its UINT8 form has hard-coded.
+
+What goes in are codes around 128 to it, what comes out codes of 1/128, states codes of 2^-11, whatever the file says. All of it was measured, by
+changing one operand of a sound cell (`tests/quant/test_basic_cell.py`). Its element types are in `taken`, under `BASIC_CELL`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..._schema import BuiltinOperator
+from .compose import bias
+from .model import Reaction
+from .notation import WRONG, refuses
+from .versions import CONDITIONS
+
+if TYPE_CHECKING:
+    from ...graph import Operator
+
+SOURCE = "measured: one operand of a basic LSTM cell with other parameters"
+TOLERANCE = 0.00069  # relative; the kernel asks whether the logarithm of the state's scale is whole, within 0.001
+
+
+class Coded(NamedTuple):
+    """What an operand's codes are to the kernel, and what becomes of another scale. Another zero point is misread. No scale: any is right."""
+
+    scale: float | None
+    zero_point: int
+    others: Reaction = WRONG
+
+
+# The scale of data and activation is in the bias's, which is the one that the kernel reads.
+CODED: dict[str, Coded] = {
+    "in0": Coded(None, 128),
+    "in1": Coded(None, 128),
+    "in4": Coded(2**-11, 0),
+    "out0": Coded(2**-7, 128),
+    "out1": Coded(2**-11, 0, refuses("LSTM) failed to invoke")),
+}
+BIAS = bias(3, "in0 in2", SOURCE, "FLOAT32 FLOAT32", "UINT8 INT32")
+
+
+def is_basic(operator: Operator) -> bool:
+    """Whether an operator is a basic LSTM cell."""
+    return operator.opcode is not None and operator.opcode.code == BuiltinOperator.LSTM and CONDITIONS["basic_kernel"](operator)

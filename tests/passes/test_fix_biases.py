@@ -94,7 +94,9 @@ def test_all_of_many_are_repaired_at_once_and_the_list_of_positions_goes() -> No
 @needs_runtime
 def test_operators_that_share_a_bias_go_on_doing_so() -> None:
     model = layers(3, shared=True)
-    result = fix(model).model
+    made = fix(model)
+    result = made.model
+    assert sum(note.text.startswith("Q304") for note in made.notes) == 1
     assert shape_of(result) == [("FULLY_CONNECTED", [read, f"w{n}", "b"]) for n, read in enumerate(("x", "y0", "y1"))]
     assert runs_as(model, result)
 
@@ -272,6 +274,24 @@ def test_a_usual_input_is_not_made_unusual_because_several_biases_contradict_it(
     assert tk.diff(photo(**how), fix(model, bias="retag").model) == []
 
 
+def test_an_input_of_which_nothing_is_clear_stays_while_other_biases_are_repaired() -> None:
+    builder = ModelBuilder()
+    main = builder.subgraph("main")
+    read = main.input("x", [1, 32, 32, 3], "INT8", quantize(0.04, -128))
+    for number in range(2):  # the first bias says that the input is 0.03, the second that "y0" is 0.3, which nobody else says
+        weights = main.constant(f"w{number}", np.ones((3, 1, 1, 3), np.int8), quantization=quantize(0.01, 0))
+        bias = main.constant(f"b{number}", np.int32([100, 200, 300]), quantization=quantize((0.0003, 0.003)[number], 0))
+        made = TensorSpec(f"y{number}", [1, 32, 32, 3], "INT8", quantize(0.5, 0))
+        read = main.apply("CONV_2D", [read, weights, bias], made, version=3, padding="SAME", stride_w=1, stride_h=1)
+    main.output(read)
+    model = builder.build()
+    assert findings(model) == ["Q301", "Q301", "Q502"]
+    result = fix(model)
+    place = model.subgraphs[0].tensors.index(named(model, "b1"))
+    assert [c.path for c in tk.diff(model, result.model)] == [f"subgraphs[0].tensors[{place}].quantization.scale"]
+    assert [note.data["code"] for note in result.refused] == ["Q301"] and findings(result.model) == ["Q301", "Q502"]
+
+
 def test_a_difference_of_less_than_a_step_is_the_biases() -> None:
     model = states(photo(scales=1, scale=0.03), 0.03 * (1 + 1e-4))
     result = fix(model).model
@@ -284,6 +304,9 @@ def test_what_else_the_file_says_of_the_input_counts() -> None:
     small = {"scales": 1, "size": 8, "ranged": True}  # too small for an image, so nothing is unusual
     model = states(photo(**small), 0.04)
     assert findings(model) == ["Q301"] and tk.diff(photo(**small), fix(model).model) == []
+    model = photo(**small | {"scales": 4})
+    requantize(model, "b0", scale=named(model, "b0").quantization.scale * 2)
+    assert findings(model) == ["Q301"] and tk.diff(photo(**small | {"scales": 4}), fix(model).model) == []
     right = states(photo(scales=1, size=8), 0.04)
     assert [c.path for c in tk.diff(right, fix(right).model)] == ["subgraphs[0].tensors[2].quantization.scale"]
     for std, restated in ((255, True), (100, False)):

@@ -176,8 +176,9 @@ def test_metadata_follow_operators_that_go_and_versions_that_rise() -> None:
     model = halved(dense())
     for name, data in (("model_control_dependencies", b"stale"), ("min_runtime_version", b"1.5.0".ljust(16, b"\0"))):
         model.metadata.append(tk.Metadata(name=name, buffer=model.add_buffer(data)))
-    result = tk.run(model, RequantizeWeights(to="int4"))
+    result = tk.run(model, RequantizeWeights(to="int8"))
     (entry,) = result.model.metadata
+    assert any("FULLY_CONNECTED: version 1 raised" in note.text for note in result.notes)
     assert entry.name == b"min_runtime_version" and "Q703" not in {finding.code for finding in tk.audit(result.model).findings}
     assert {note.path for note in result.notes if "metadata" in note.path} == {"metadata"}
     assert len(tk.run(model, RequantizeWeights(to="int8", tensor=("b",))).model.metadata) == 2

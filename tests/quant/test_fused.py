@@ -69,8 +69,9 @@ def built(case: Case, fused: str) -> bytes:
         return basic_cell(fused=fused)
     how: dict[str, Any] = weighted(case.operator, case.activation, *case.weights) if case.weights is not None else {}
     recipe, rule = {**RECIPES, **OTHERS}[case.operator], RULES.get(BuiltinOperator[case.operator])
-    if case.form == "six inputs":
-        recipe = replace(recipe, inputs=recipe.inputs[:1] * 6, outputs=(replace(recipe.outputs[0], shape=(2, 24)),))
+    if case.form.endswith(" inputs"):
+        count = int(case.form.split()[0])
+        recipe = replace(recipe, inputs=recipe.inputs[:1] * count, outputs=(replace(recipe.outputs[0], shape=(2, 4 * count)),))
     if case.form == "unequal":
         how = {"in1": Over(scale=0.05)}
     options = {"quantized_bias_type": "INT64"} if case.weights is not None and case.weights[0] == "INT16" else None
@@ -144,7 +145,7 @@ def cases(name: str) -> list[Case]:
     found = [Case(name, activation, weights) for activation, weights in bases(name) if (activation, weights) != ("FLOAT32", ("UINT8", False))]
     more = {
         "LSTM": [Case(name, "FLOAT32", form="basic")], "FULLY_CONNECTED": [Case(name, "FLOAT32", form=f"blocks {size}") for size in (32, 16)],
-        "CONCATENATION": [Case(name, "INT8", form="six inputs"), Case(name, "UINT8", form="unequal")],
+        "CONCATENATION": [*(Case(name, "INT8", form=f"{count} inputs") for count in (1, 5, 6)), Case(name, "UINT8", form="unequal")],
     }  # fmt: skip
     return found + more.get(name, [])
 

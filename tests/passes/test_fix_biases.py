@@ -21,6 +21,7 @@ from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
 from tflitekit.passes import surgery
 from tflitekit.passes.options import parse_spec
+from tflitekit.quant.rules import RULES
 
 OTHERS = (runtime.NO_DELEGATES, runtime.REFERENCE)  # what runs a model with a FLOAT16 bias
 
@@ -272,6 +273,26 @@ def test_a_usual_input_is_not_made_unusual_because_several_biases_contradict_it(
     for note in result.refused:
         assert "nothing about that of the input, but Q502 would tell the one that the biases imply, 0.00784313" in note.text
     assert tk.diff(photo(**how), fix(model, bias="retag").model) == []
+
+
+@needs_runtime
+@pytest.mark.parametrize("bias", ["encode", "retag"])
+@pytest.mark.parametrize("who", ["output", "operator without a rule"])
+def test_who_else_reads_the_codes_of_a_bias_goes_on_reading_them(bias: str, who: str) -> None:
+    model = photo(scales=1)
+    main, stated = model.subgraphs[0], named(model, "b0")
+    shown = stated
+    if who != "output":
+        shown = main.add_tensor(Tensor(name="twice", shape=(4,), type=TensorType.INT32, buffer=model.buffers[0]))
+        assert BuiltinOperator.ADD_N not in RULES
+        model.operator_codes.append(tk.OperatorCode(builtin_code=BuiltinOperator.ADD_N, version=1))
+        main.operators.append(tk.Operator(opcode=model.operator_codes[-1], inputs=[stated, stated], outputs=[shown]))
+    main.outputs = [*main.outputs, shown]
+    requantize(model, "b0", scale=stated.quantization.scale * 2)
+    result = fix(model, bias=bias).model
+    assert findings(result) == [] and result.subgraphs[0].outputs[1].name == shown.name
+    before, after = (runtime.run(tk.serialize(m)).outputs[1] for m in (model, result))
+    assert before == after and named(result, "b0").quantization.scale[0] == stated.quantization.scale[0]
 
 
 def test_an_input_of_which_nothing_is_clear_stays_while_other_biases_are_repaired() -> None:

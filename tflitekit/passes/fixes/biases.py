@@ -16,7 +16,7 @@ from ...quant.affine import rounded
 from ...quant.rules import BiasRule, operand
 from ...types import INTEGER_RANGES, byte_size
 from ..bias import product, reencoded
-from ..surgery import unique_name
+from ..surgery import own_copy
 from ..weights.constants import constants
 from ..weights.engine import as_float32, put
 from .bench import Bench, UnfixableError, audited, force, rule_of, sound
@@ -141,16 +141,11 @@ def _told(bench: Bench, source: Tensor, findings: Iterable[Finding]) -> Finding 
 
 
 def _own(bench: Bench, operator: Operator, rule: BiasRule, tensor: Tensor) -> Tensor:
-    """The bias, or a copy of it where operators with other scales read it too."""
-    readers = [o for o, r in bench.around(tensor) if o is not operator]
-    if not readers:
-        return tensor
+    """The bias, or a copy of it where others, who may read it at another scale, read it too, or the graph shows it."""
     subgraph = bench.subgraph(tensor)
-    made = Tensor(name=unique_name(subgraph, tensor.name or b"bias"), shape=tensor.shape, type=tensor.type, buffer=tensor.buffer)
-    q = tensor.quantization
-    if q is not None:
-        made.quantization = QuantizationParameters(scale=q.scale, zero_point=q.zero_point, quantized_dimension=q.quantized_dimension)
-    operator.inputs[rule.operand] = subgraph.add_tensor(made)
+    if tensor.consumers() == [operator] and not any(t is tensor for t in subgraph.outputs):
+        return tensor
+    operator.inputs[rule.operand] = made = own_copy(subgraph, tensor)
     return made
 
 

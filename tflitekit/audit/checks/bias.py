@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from ..._schema import TensorType
 from ...graph import Tensor
-from ...quant.rules import LITERT, BiasRule, Granularity, Reaction, Runtime, Topic
-from ...quant.rules.basic_cell import BIAS
+from ...quant.rules import BiasRule, Granularity, Reaction, Runtime, Topic
+from ...quant.rules.basic_cell import BIAS, MISREAD
 from ...quant.rules.basic_cell import SOURCE as CELL_SOURCE
-from ...quant.rules.notation import WRONG
 from ...quant.rules.scale_test import SOURCE
 from ..execution import HYBRID, INTEGER, is_code
 from ..findings import ERROR, INFO, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -22,7 +20,6 @@ from .prepared import amended, refusals
 # Converters round the product in different orders: up to this much is rounding, and not a different scale.
 RELATIVE_TOLERANCE = 1e-6
 NEGLIGIBLE = 1 / 255  # the largest of 8-bit codes moves by one step
-_MISREAD = MappingProxyType(dict.fromkeys(LITERT, WRONG))  # the scale of a bias of a basic LSTM cell
 _CHECKED = "bias-scale-checked"  # facts that hold where the scales together fail the kernels' test
 
 
@@ -90,7 +87,7 @@ def _type(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
 def _absent(step: Step, tensor: Tensor) -> Iterator[Finding]:
     """A bias without a scale: no kernel reads it, but some compare it, and then see 0."""
     if tensor.quantization is None or not len(tensor.quantization.scale):
-        reactions = _MISREAD if step.is_basic_cell else refusals(step)
+        reactions = MISREAD if step.is_basic_cell else refusals(step)
         if reactions:
             use = "takes for" if step.is_basic_cell else "compares with"
             yield step.scene.finding(
@@ -149,7 +146,7 @@ def _scale_reactions(step: Step, tensor: Tensor) -> tuple[Mapping[Runtime, React
     kept.sort(key=lambda f: f.name != "bias-per-tensor")
     known, source = reactions_of(kept)
     if step.is_basic_cell:
-        return _MISREAD, CELL_SOURCE
+        return MISREAD, CELL_SOURCE
     reactions = amended(step, known)
     return reactions, source or (SOURCE if reactions else "")
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from ..._schema import TensorType
 from ...graph import Tensor
 from ...quant.rules import LITERT, Behaviour, Fact, Reaction, Role, Runtime, Topic
-from ...quant.rules.basic_cell import CODED
 from ...quant.rules.basic_cell import SOURCE as CELL_SOURCE
+from ...quant.rules.basic_cell import absent
 from ...quant.rules.notation import IGNORES
 from ...quant.rules.taken import BASIC_CELL, FORCED, SOURCE, Mismatch, forced_output, mismatches
 from ...quant.rules.versions import option
@@ -119,7 +119,7 @@ def _described(step: Step) -> Iterator[tuple[str, Tensor]]:
 def _absent(step: Step, word: str, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
     """What the runtimes do where an operand has no parameters."""
     if step.is_basic_cell and word != "weights":
-        return dict.fromkeys(LITERT, CODED["out1"].others if tensor in step.operand("out1") else IGNORES), CELL_SOURCE
+        return absent(step.operator, tensor), CELL_SOURCE
     weights = tensor.type if word == "weights" else None
     activation = tensor.type if step.rule.pairs else step.activation
     facts = step.rule.about(Topic.QUANTIZATION_ABSENT, activation, weights)

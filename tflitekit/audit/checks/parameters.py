@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from ..._schema import TensorType
 from ...graph import Tensor
-from ...quant.rules import LITERT, Fact, SameParameters, Sharing, Topic
-from ...quant.rules.basic_cell import CODED, SOURCE, TOLERANCE
-from ...quant.rules.notation import WRONG
+from ...quant.rules import Fact, SameParameters, Sharing, Topic
+from ...quant.rules.basic_cell import CODED, SOURCE
 from ...types import INTEGER_RANGES
 from ..execution import is_code
 from ..findings import ERROR, WARNING, Finding, Scene, Step, reactions_of, worst
@@ -56,16 +55,14 @@ def _of_basic_cell(step: Step) -> Iterator[Finding]:
     for name, coded in CODED.items():
         for tensor in step.operand(name):
             stored = step.scene.parameters.get(tensor)
-            if stored is None:
+            expected = coded.expected(stored) if stored is not None else None
+            if stored is None or expected is None or stored == expected:
                 continue
-            scale = stored[0] if coded.scale is None or abs(stored[0] - coded.scale) <= TOLERANCE * coded.scale else coded.scale
-            if stored != (scale, coded.zero_point):
-                reactions = dict.fromkeys(LITERT, coded.others if stored[0] != scale else WRONG)
-                near = stored[1] == coded.zero_point and name == "out0" and abs(stored[0] / scale - 1) * 255 <= NEGLIGIBLE_STEPS
-                yield step.scene.finding(
-                    "Q401", tensor, f"{stored} where {step.label} takes codes of ({scale!r}, {coded.zero_point})", WARNING if near else ERROR,
-                    found=stored, expected=(scale, coded.zero_point), operator=step.path, reactions=reactions, source=SOURCE,
-                )  # fmt: skip
+            near = name == "out0" and stored[1] == expected[1] and abs(stored[0] / expected[0] - 1) * 255 <= NEGLIGIBLE_STEPS
+            yield step.scene.finding(
+                "Q401", tensor, f"{stored} where {step.label} takes codes of {expected}", WARNING if near else ERROR, found=stored,
+                expected=expected, operator=step.path, reactions=coded.reactions(stored), source=SOURCE,
+            )  # fmt: skip
 
 
 def shared_parameters(scene: Scene) -> Iterator[Finding]:

@@ -24,19 +24,24 @@ def test_the_script_knows_every_command_and_its_options(shell: str, capsys: pyte
     assert "Every other command does so" not in script  # of the paragraph that --help has
 
 
+def ready(shell: str, folder: Path, script: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Where a shell is, with its completion script and a model in a folder; the test is skipped where it is not installed."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    main(["completion", shell])
+    (folder / script).write_text(capsys.readouterr().out)
+    (folder / "my_model.tflite").touch()
+    return program
+
+
 def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("bash is not installed")
-    main(["completion", "bash"])
-    script = tmp_path / "complete.sh"
-    script.write_text(capsys.readouterr().out)
-    (tmp_path / "my_model.tflite").touch()
+    bash = ready("bash", tmp_path, "complete.sh", capsys)
 
     def complete(*words: str) -> list[str]:
         line = " ".join(f"'{word}'" for word in words)
         code = (
-            f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_tflitekit '' '{words[-1]}' ''; "
+            f"source ./complete.sh; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_tflitekit '' '{words[-1]}' ''; "
             'printf "%s\\n" "${COMPREPLY[@]}"'
         )
         return subprocess.run([bash, "-c", code], capture_output=True, text=True, cwd=tmp_path).stdout.split()
@@ -48,16 +53,10 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_fish_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fish = shutil.which("fish")
-    if fish is None:
-        pytest.skip("fish is not installed")
-    main(["completion", "fish"])
-    script = tmp_path / "tflitekit.fish"
-    script.write_text(capsys.readouterr().out)
-    (tmp_path / "my_model.tflite").touch()
+    fish = ready("fish", tmp_path, "tflitekit.fish", capsys)
 
     def complete(line: str) -> list[str]:
-        command = [fish, "-c", f"source {script}; complete -C '{line}'"]
+        command = [fish, "-c", f"source ./tflitekit.fish; complete -C '{line}'"]
         found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
         return [entry.partition("\t")[0] for entry in found.stdout.splitlines()]
 
@@ -70,12 +69,7 @@ def test_fish_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_zsh_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Through zsh's own completion, as it is at a prompt, in a terminal of zsh's making."""
-    zsh = shutil.which("zsh")
-    if zsh is None:
-        pytest.skip("zsh is not installed")
-    main(["completion", "zsh"])
-    (tmp_path / "_tflitekit").write_text(capsys.readouterr().out)
-    (tmp_path / "my_model.tflite").touch()
+    zsh = ready("zsh", tmp_path, "_tflitekit", capsys)
     (tmp_path / ".zshrc").write_text("fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -d $ZDOTDIR/dump; PS1='ready> '\n")
     code = (
         "zmodload zsh/zpty; zpty shell 'zsh -i'; zpty -r shell out '*ready> *'; zpty -w -n shell \"$1\"$'\\t'; sleep 1; "

@@ -163,7 +163,9 @@ def test_who_else_reads_it_sees_no_change(who: str) -> None:
     model = hybrid()
     edit(model)
     before, values = tk.serialize(model), named(model, "b").numpy()
-    result = fix(model).model
+    made = fix(model)
+    result, note = made.model, made.notes[0]
+    assert note.name == whole and note.text.startswith(f"Q304: {'FLOAT32' if whole == 'b' else 'a copy of ' + repr('b') + ' in FLOAT32'}, read")
     assert "Q304" not in findings(result) and tk.verify(result) == [] and tk.serialize(model) == before
     assert [o.op_name for o in result.operators()] == expected
     dense = next(o for o in result.operators() if o.op_name == "FULLY_CONNECTED")

@@ -208,8 +208,9 @@ def dequantized(bench: Bench, finding: Finding) -> None:
     made = as_float32([whole.read_by(operators)])[0] if whole is not None else "its values are not known"
     if isinstance(made, str):
         raise UnfixableError(made)
-    put(bench.model, [made])
-    bench.say(tensor, finding, "FLOAT32, read without DEQUANTIZE; its values are the same", max_error=0.0)
+    (stored,) = put(bench.model, [made])
+    what = "FLOAT32" if stored is tensor else f"a copy of {tensor.name_str!r} in FLOAT32"
+    bench.say(stored, finding, f"{what}, read without DEQUANTIZE; its values are the same", max_error=0.0)
 
 
 def zero_point(bench: Bench, finding: Finding) -> None:

@@ -344,12 +344,13 @@ def _check_biases(one: Plan, made: Encoding, uses: Sequence[BiasUse]) -> None:
 # ---- the graph ----
 
 
-def put(model: Model, jobs: Sequence[Job]) -> None:
-    """Give the constants their new contents, and every reader what it is to read; what nobody needs any more goes."""
+def put(model: Model, jobs: Sequence[Job]) -> list[Tensor]:
+    """Give the constants their new contents, and every reader what it is to read; what nobody needs any more goes. Returns the constants' tensors."""
     jobs = [_apart(job) for job in jobs]
     _place(model, jobs)
     leftover = [thing for job in jobs for thing in _rewire(model, job)]
     _clear(model, jobs, leftover)
+    return [job.plan.constant.tensor for job in jobs]
 
 
 def _apart(job: Job) -> Job:

@@ -26,7 +26,7 @@ _CHECKED = "bias-scale-checked"  # facts that hold where the scales together fai
 def biases(scene: Scene) -> Iterator[Finding]:
     """Q301, Q302 and Q303 for every constant bias of an operator that computes on integers (and the type for hybrid ones)."""
     for step in scene.steps(INTEGER, HYBRID):
-        for rule in (BIAS,) if step.is_basic_cell else step.rule.biases:
+        for rule in (BIAS,) if step.rule.biases and step.is_basic_cell else step.rule.biases:
             tensor = step.operator.inputs[rule.operand] if rule.operand < len(step.operator.inputs) else None
             if tensor is None or not tensor.is_constant:
                 continue

@@ -29,7 +29,9 @@ def operand_types(scene: Scene) -> Iterator[Finding]:
     for step in scene.steps():
         if not forced and step.run.kind in silent:
             continue
-        operator, name = step.operator, BASIC_CELL if step.is_basic_cell else step.rule.name
+        operator, name = step.operator, step.rule.name
+        if name == "LSTM" and step.is_basic_cell:
+            name = BASIC_CELL
         inputs = tuple([None if t is None else forced.get(t, t.type) for t in operator.inputs])
         outputs = tuple([None if t is None else t.type for t in operator.outputs])
         known = name != BASIC_CELL and step.rule.types and step.activation in CODE_TYPES and step.activation not in step.rule.types

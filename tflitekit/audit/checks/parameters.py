@@ -21,9 +21,9 @@ NEGLIGIBLE_STEPS = 1.0
 def fixed_outputs(scene: Scene) -> Iterator[Finding]:
     """Q401: outputs of operators whose parameters are hard-coded in kernels."""
     for step in scene.steps():
-        if step.is_basic_cell and step.activation == TensorType.UINT8:
-            yield from _of_basic_cell(step)
         if not step.rule.fixed:
+            if step.rule.alternatives and step.is_basic_cell and step.activation == TensorType.UINT8:
+                yield from _of_basic_cell(step)
             continue
         for position, tensor in enumerate(step.operator.outputs):
             stored = scene.parameters.get(tensor) if tensor is not None else None

@@ -34,7 +34,7 @@ def reach(scene: Scene) -> Iterator[Finding]:
         places = positions.get(rule)
         if places is None:
             places = positions[rule] = _positions(rule)
-        if not places or not step.outputs or step.is_basic_cell:
+        if not places or not step.outputs:
             continue
         inputs, output = step.operator.inputs, known.get(step.outputs[0])
         if output is None or output[0] <= 0 or len(inputs) <= places[-1]:
@@ -44,6 +44,8 @@ def reach(scene: Scene) -> Iterator[Finding]:
             continue
         source = known[first][0]
         if rule.biases:
+            if step.is_basic_cell:
+                continue  # whose second input is no weight
             weights = second.quantization
             if weights is not None and len(weights.scale) and not LEAST_PRODUCT < source * float(weights.scale[0]) / output[0] < BYTE:
                 yield from _weighted(step, first, second, output[0])

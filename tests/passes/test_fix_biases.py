@@ -102,6 +102,22 @@ def test_operators_that_share_a_bias_go_on_doing_so() -> None:
     assert runs_as(model, result)
 
 
+def test_biases_that_share_their_data_go_on_doing_so() -> None:
+    """Also where one of them stays FLOAT16, since it is an output."""
+    model = layers(4)
+    named(model, "b1").buffer = named(model, "b3").buffer = named(model, "b0").buffer
+    model = tk.parse(tk.serialize(model, rebuild=True))
+    result = fix(model).model
+    assert named(result, "b0").buffer is named(result, "b1").buffer is named(result, "b3").buffer is not named(result, "b2").buffer
+    main = model.subgraphs[0]
+    main.outputs = [*main.outputs, named(model, "b1")]
+    result = fix(model)
+    assert [note.text.rpartition(": ")[2] for note in result.refused] == ["it is an input or output of its subgraph"]
+    assert [named(result.model, f"b{n}").type.name for n in range(4)] == ["FLOAT32", "FLOAT16", "FLOAT32", "FLOAT32"]
+    first, second, third = (named(result.model, name).buffer for name in ("b0", "b1", "b3"))
+    assert first is third is not second and tk.verify(result.model) == []
+
+
 def add_reader(model: Model) -> None:
     """Another operator reads what DEQUANTIZE makes."""
     main = model.subgraphs[0]

@@ -25,8 +25,8 @@ class UnfixableError(Exception):
 class Bench:
     """The model under repair, what is asked to be repaired together, and all that was found in it.
 
-    `said` are the notes of the repairs that were made: (object, text, numbers). `verdicts` say of tensors, once they are judged, whether their
-    parameters or those of what depends on them are at fault.
+    `said` are the notes of the repairs that were made: (object, text, numbers). `verdicts` say of tensors, once they are judged, what is wrong with
+    them, or what is in the way of a repair.
     """
 
     def __init__(self, model: Model, bias: str, asked: Sequence[Finding] = (), known: Sequence[Finding] = ()) -> None:

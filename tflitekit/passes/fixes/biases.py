@@ -201,16 +201,25 @@ def _encode_real(bench: Bench, finding: Finding, tensor: Tensor, scales: Any, ta
 def dequantized(bench: Bench, finding: Finding) -> None:
     """Q304: FLOAT32, which the operator reads as it is. Whoever else reads the FLOAT16 numbers goes on doing so."""
     tensor = bench.tensor(finding)
-    if not bench.once(tensor, "FLOAT32"):
-        return
-    operators = {bench.operator(other) for other in bench.asked if other.path == finding.path}
-    whole = next((one for one in constants(bench.model) if one.tensor is tensor), None)
-    made = as_float32([whole.read_by(operators)])[0] if whole is not None else "its values are not known"
-    if isinstance(made, str):
-        raise UnfixableError(made)
-    (stored,) = put(bench.model, [made])
-    what = "FLOAT32" if stored is tensor else f"a copy of {tensor.name_str!r} in FLOAT32"
-    bench.say(stored, finding, f"{what}, read without DEQUANTIZE; its values are the same", max_error=0.0)
+    if tensor not in bench.verdicts:
+        _all_as_float32(bench, finding)
+    if bench.verdicts[tensor]:
+        raise UnfixableError(bench.verdicts[tensor])
+
+
+def _all_as_float32(bench: Bench, finding: Finding) -> None:
+    """Store all biases that are asked for as FLOAT32, together: so those with one buffer have one again. The verdicts say why some cannot be."""
+    operators: dict[Tensor, set[Operator]] = {}
+    for other in bench.asked:
+        operators.setdefault(bench.tensor(other), set()).add(bench.operator(other))
+    bench.verdicts = dict.fromkeys(operators, "its values are not known")
+    found = [one.read_by(operators[one.tensor]) for one in constants(bench.model) if one.tensor in operators]
+    made = dict(zip((one.tensor for one in found), as_float32(found), strict=True))
+    bench.verdicts |= {tensor: job if isinstance(job, str) else "" for tensor, job in made.items()}
+    jobs = {tensor: job for tensor, job in made.items() if not isinstance(job, str)}
+    for tensor, stored in zip(jobs, put(bench.model, list(jobs.values())), strict=True):
+        what = "FLOAT32" if stored is tensor else f"a copy of {tensor.name_str!r} in FLOAT32"
+        bench.say(stored, finding, f"{what}, read without DEQUANTIZE; its values are the same", max_error=0.0)
 
 
 def zero_point(bench: Bench, finding: Finding) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.runtime import needs_runtime
 from tflitekit._schema import BuiltinOperator, TensorType
 from tflitekit.build import ModelBuilder, TensorSpec, quantize
 from tflitekit.graph import Model, Tensor
-from tflitekit.passes import surgery
+from tflitekit.passes import SetQuantization, surgery
 from tflitekit.passes.options import parse_spec
 from tflitekit.quant.rules import RULES
 
@@ -266,15 +267,18 @@ def test_a_bias_that_contradicts_a_usual_input_is_what_is_wrong() -> None:
         assert tk.diff(photo(**how), fix(model).model) == []
 
 
-def test_one_unusual_number_against_another_is_left_and_what_is_advised_helps() -> None:
+@pytest.mark.parametrize("name", ["x", "", "w0", "an image*", "it's", "\x1b[31m"])
+def test_one_unusual_number_against_another_is_left_and_what_is_advised_helps(name: str) -> None:
     """The input is 0.04 of which the bias says 0.03: both are no usual preprocessing, so either may be what the model was trained with."""
     model = states(photo(scales=1, scale=0.03), 0.04)
+    for tensor in model.tensors() if not name else [named(model, "x")]:
+        tensor.name = name
     assert findings(photo(scales=1, scale=0.03)) == ["Q502"]
     result = fix(model)
     (note,) = [note for note in result.refused if note.data["code"] == "Q301"]
     assert result.changes == () and "told by Q502, and so would be the one that the bias implies, 0.03000000" in note.text
-    number = note.text.partition("--scale ")[2].split()[0]
-    advised = tk.run(model, parse_spec(f"set-quantization{{tensor=x,keep=codes,scale={number}}}")).model
+    words = shlex.split(note.text.partition("if the bias is, ")[2].removesuffix(" states the input's"))
+    advised = tk.run(model, SetQuantization(tensor=(words[2],), keep=words[4], scale=words[6])).model
     assert [c.path for c in tk.diff(model, advised)] == ["subgraphs[0].tensors[0].quantization.scale"] and findings(advised) == ["Q502"]
     assert "--bias retag" in note.text and "Q301" not in findings(fix(model, bias="retag").model)
 

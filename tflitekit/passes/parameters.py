@@ -98,6 +98,14 @@ def chosen(model: Model, names: Iterable[str]) -> list[Tensor]:
     return list(found)
 
 
+def choice_of(model: Model, tensor: Tensor) -> str:
+    """What stands for a tensor, and for no other, in `chosen`: its name, or SUBGRAPH:INDEX where others have that too, or it cannot be typed."""
+    name = tensor.name_str
+    if name and name.isprintable() and sum(other.name_str == name for other in model.tensors()) == 1:
+        return name
+    return next(f"{n}:{i}" for n, subgraph in enumerate(model.subgraphs) for i, other in enumerate(subgraph.tensors) if other is tensor)
+
+
 def set_parameters(options: SetQuantization, model: Model, notes: Notes) -> None:
     """Set the parameters of all tensors that were chosen, then encode the biases that depend on them again where real values are to stay.
 

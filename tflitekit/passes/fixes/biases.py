@@ -16,6 +16,7 @@ from ...quant.affine import rounded
 from ...quant.rules import BiasRule, operand
 from ...types import INTEGER_RANGES, byte_size
 from ..bias import product, reencoded
+from ..parameters import choice_of
 from ..surgery import own_copy
 from ..weights.constants import constants
 from ..weights.engine import as_float32, put
@@ -98,20 +99,20 @@ def _at_fault(bench: Bench, finding: Finding, source: Tensor) -> str:
         then = _told(bench, source, audited(bench.model))
         if then is not None:
             force(q, old)
-            return _unclear(source, implied, told, then)
+            return _unclear(choice_of(bench.model, source), implied, told, then)
         why += f", and then the input is what {told.code} finds usual" if told is not None else ""
     bench.say(source, finding, f"scale {implied!r}: {why}", scale=implied)
     return INPUT
 
 
-def _unclear(source: Tensor, implied: float, told: Finding | None, then: Finding) -> str:
+def _unclear(source: str, implied: float, told: Finding | None, then: Finding) -> str:
     if told is not None:
         views = f"That of the input is told by {told.code}, and so would be the one that the bias implies, {implied!r}."
     else:
         views = f"The audit minds nothing about that of the input, but {then.code} would tell the one that the biases imply, {implied!r}."
     return (
         f"which of the scales of input, weights and bias is wrong does not follow. {views} If the input is right, --bias retag states what kernels "
-        f"read the bias at; if the bias is, set-quantization --tensor {shlex.quote(source.name_str)} --keep codes --scale {implied!r} states the "
+        f"read the bias at; if the bias is, set-quantization --tensor {shlex.quote(source)} --keep codes --scale {implied!r} states the "
         "input's"
     )
 

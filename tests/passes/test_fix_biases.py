@@ -192,6 +192,12 @@ def test_who_else_reads_it_sees_no_change(who: str) -> None:
     assert runs_as(model, result)
 
 
+def test_a_bias_can_become_float_whatever_the_weights_need_for_the_activation() -> None:
+    model = hybrid()
+    model.subgraphs[0].operators[-1].options.fused_activation_function = "TANH"  # which no kernel applies beside float weights
+    assert named(fix(model).model, "b").type == TensorType.FLOAT32
+
+
 def test_a_bias_that_cannot_be_stored_otherwise_is_left_with_the_reason() -> None:
     model = hybrid()
     model.subgraphs[0].outputs = [*model.subgraphs[0].outputs, named(model, "b")]
@@ -257,6 +263,12 @@ def test_an_input_that_is_unusual_and_contradicts_a_bias_is_what_is_wrong(how: d
     result = fix(model).model
     assert tk.diff(photo(**how), result) == [] and findings(result) == [] and steps_apart(result, photo(**how)) == 0
     assert tk.diff(photo(**how), fix(model, bias="retag").model) != []
+
+
+def test_several_biases_are_believed_of_an_input_that_is_unusual_either_way() -> None:
+    sound = photo(scale=0.03)
+    result = fix(states(photo(scale=0.03), 0.04)).model
+    assert tk.diff(sound, result) == [] and findings(result) == ["Q502"]
 
 
 def test_a_bias_that_contradicts_a_usual_input_is_what_is_wrong() -> None:

@@ -90,6 +90,14 @@ def test_fused_activations_are_thought_of(to: str, granularity: str, fused: str)
     assert told == right
 
 
+@pytest.mark.parametrize("operator", ["CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"])
+def test_an_activation_that_is_left_out_anyway_is_in_no_ones_way(operator: str) -> None:
+    model = single(operator)
+    model.subgraphs[0].operators[0].options.fused_activation_function = "TANH"
+    result = tk.run(model, RequantizeWeights(to="int8"))
+    assert not result.refused and weights(result.model).type.name == "INT8"
+
+
 def test_blocks_with_an_activation_need_a_bias_that_is_known() -> None:
     """Else XNNPACK, which alone applies it, leaves the operator to the other kernels."""
     for model in (single("FULLY_CONNECTED"), halved(single("FULLY_CONNECTED"))):

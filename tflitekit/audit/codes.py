@@ -102,7 +102,7 @@ CODES: dict[str, Code] = {
             "The schema lets the options of an operator name any activation, but kernels know a few of them. Others are refused, or left out "
             "without a word: what comes out is then not what the file says. Converters fuse none but those that kernels apply; tools that edit "
             "options, and converters of other frameworks, sometimes do. Quantizers store blockwise weights beside RELU, which then XNNPACK alone "
-            "applies: LiteRT uses it unasked, but not on every device.",
+            "applies: LiteRT uses it unasked, unless it is switched off.",
             "Where weights are blockwise, requantize-weights --to int8 stores them in a form whose kernels apply the activation. Else no pass can do "
             "what a kernel does not: name what the kernel applies (NONE for most operators; TANH for LSTM cells, RELU for an integer SVDF, if the "
             "model was trained with that), and let another operator behind it apply the activation. That is best done in the original model; in "

@@ -375,10 +375,69 @@ def test_what_else_the_file_says_of_the_input_counts() -> None:
 @needs_runtime
 def test_requantize_weights_leaves_an_output_of_dequantized_values_as_an_output() -> None:
     """DEQUANTIZE takes no FLOAT32: the output is the constant itself."""
-    model = halved(single("FULLY_CONNECTED"))
-    for name in ("w", "b"):
-        model.subgraphs[0].outputs = [*model.subgraphs[0].outputs, named(model, f"{name}_dequantize")]
-    for spec in ("to=float32", "to=int8"):
+    for spec, names in (("to=float32", "wb"), ("to=int8", "b")):
+        model = halved(single("FULLY_CONNECTED"))
+        for name in names:
+            model.subgraphs[0].outputs = [*model.subgraphs[0].outputs, named(model, f"{name}_dequantize")]
         result = tk.run(model, parse_spec(f"requantize-weights{{{spec}}}")).model
         outcomes = [runtime.run(tk.serialize(result), resolver) for resolver in (runtime.DEFAULT, *OTHERS)]
-        assert all(outcome.ok and outcome.outputs[2][2] == named(model, "b").numpy().astype(np.float32).tobytes() for outcome in outcomes), spec
+        assert all(outcome.ok and outcome.outputs[-1][2] == named(model, "b").numpy().astype(np.float32).tobytes() for outcome in outcomes), spec
+
+
+def in_int16(model: Model, bias: Tensor) -> None:
+    bias.type, bias.buffer.data = TensorType.INT16, bias.numpy().astype(np.int16).tobytes()
+
+
+def in_floats(model: Model, bias: Tensor) -> None:
+    bias.buffer.data, bias.type = (bias.numpy() * bias.quantization.scale).astype(np.float32).tobytes(), TensorType.FLOAT32
+    bias.quantization = None
+
+
+def misnamed(model: Model, bias: Tensor) -> None:
+    bias.type = TensorType.FLOAT32
+
+
+def moved(model: Model, bias: Tensor) -> None:
+    requantize(model, "b0", zero_point=[5])
+
+
+@needs_runtime
+@pytest.mark.parametrize("mode", ["encode", "retag"])
+@pytest.mark.parametrize("who", ["output", "operator without a rule"])
+@pytest.mark.parametrize(("code", "damage"), [("Q302", in_int16), ("Q302", in_floats), ("Q302", misnamed), ("Q303", moved)])
+def test_who_else_reads_a_bias_of_another_type_or_zero_point_sees_no_change(
+    code: str, damage: Callable[[Model, Tensor], None], who: str, mode: str
+) -> None:
+    """The operator gets a copy, also where the tensor is shown or read as something else than a bias."""
+    model = photo(scales=1)
+    main, stated = model.subgraphs[0], named(model, "b0")
+    damage(model, stated)
+    if who == "output":
+        main.outputs = [*main.outputs, stated]
+    else:
+        model.operator_codes.append(tk.OperatorCode(builtin_code=BuiltinOperator.ADD_N, version=1))
+        made = main.add_tensor(Tensor(name="twice", shape=(4,), type=stated.type, buffer=model.buffers[0]))
+        main.operators.append(tk.Operator(opcode=model.operator_codes[-1], inputs=[stated, stated], outputs=[made]))
+    before = stated.type, stated.buffer.data, stated.quantization and (list(stated.quantization.scale), list(stated.quantization.zero_point))
+    assert code in findings(model)
+    result = fix(model, bias=mode).model
+    left, read = named(result, "b0"), next(o for o in result.operators() if o.op_name == "CONV_2D").inputs[2]
+    assert (left.type, left.buffer.data, left.quantization and (list(left.quantization.scale), list(left.quantization.zero_point))) == before
+    assert read is not left and read.type == TensorType.INT32 and code not in findings(result) and tk.verify(result) == []
+    alone = photo(scales=1)
+    damage(alone, named(alone, "b0"))
+    expected = named(fix(alone, bias=mode).model, "b0")
+    assert np.array_equal(read.numpy(), expected.numpy()) and read.quantization.zero_point[0] == expected.quantization.zero_point[0] == 0
+    outcomes = [runtime.run(tk.serialize(m), runtime.NO_DELEGATES).outputs for m in (result, fix(alone, bias=mode).model)]
+    assert who != "output" or outcomes[0][0] == outcomes[1][0]
+
+
+@pytest.mark.parametrize("mode", ["encode", "retag"])
+def test_operators_that_share_a_bias_with_a_zero_point_all_get_it_without(mode: str) -> None:
+    model = photo(scales=1, convolutions=3)
+    moved(model, named(model, "b0"))
+    for operator in model.operators():
+        operator.inputs[2] = named(model, "b0")
+    assert findings(model).count("Q303") == 3
+    values, result = named(model, "b0").numpy() - 5 * (mode == "encode"), fix(model, "Q303", bias=mode).model
+    assert "Q303" not in findings(result) and all(np.array_equal(o.inputs[2].numpy(), values) for o in result.operators())

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import tflitekit as tk
+from tests import runtime
 from tests.audit.test_findings import convolution
 from tests.passes.weight_models import dense, errors, floats, halved, single, weights
+from tests.quant.deviations import constant_output
+from tests.runtime import needs_runtime
 from tflitekit import _crew
 from tflitekit.build import ModelBuilder, TensorSpec
 from tflitekit.errors import EditError, InputError
@@ -170,6 +173,21 @@ def test_float16_biases_are_never_codes_and_are_float32_beside_hybrid_weights() 
     assert not kept.changes and weights(kept.model, "b").type.name == "FLOAT16"
     tried = tk.run(halved(dense()), RequantizeWeights(try_="int8,int8/explicit"))
     assert [note.name for note in tried.notes if "sqnr" in note.data and note.name] == ["w", "b", "w"]
+
+
+@needs_runtime
+@pytest.mark.parametrize("to", ["int8", "float16", "int4", "float32"])
+@pytest.mark.parametrize("source", ["float32", "float16", "uint8", "int4"])
+def test_constants_that_are_outputs_become_nothing_that_xnnpack_does_not_write(source: str, to: str) -> None:
+    """They are stored in a type in which they come out, or stay as they are with the reason."""
+    model = constant_output(source.upper(), "FULLY_CONNECTED")
+    result = tk.run(model, RequantizeWeights(to=to, form="explicit" if to.startswith("int") else "auto"))
+    if source != "float32":
+        assert ("which XNNPACK does not write" in "".join(note.text for note in result.refused)) == (to in ("int8", "float16"))
+    if source != "float16" or to in ("int4", "float32"):
+        assert "Q807" not in [f.code for f in tk.audit(result.model).findings]
+        mine, right = (runtime.run(tk.serialize(result.model), resolver) for resolver in (runtime.DEFAULT, runtime.NO_DELEGATES))
+        assert mine.ok and mine.outputs[0] == right.outputs[0]
 
 
 def test_metadata_follow_operators_that_go_and_versions_that_rise() -> None:

@@ -21,6 +21,7 @@ from tflitekit.types import INTEGER_RANGES
 from .oracle import ANY, ZEROS, default_scale
 from .single import FIXED, RECIPES, SCALE, WEIGHT_SCALE, ZERO_POINTS, Over, build, float_twin
 
+TWO_INPUTS = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "FULLY_CONNECTED", "EQUAL")
 CHANNEL_SCALES = (0.05, 0.04, 0.03, 0.06)
 # Topics whose parameters mean no real values: what comes out is compared with what a sound model gives for the same codes.
 MEANINGLESS = {
@@ -305,6 +306,31 @@ def _dequantized_bias(fact: Fact) -> Iterator[Deviation]:
         yield Deviation(label, operator, "FLOAT32", {**sound, "change": _half}, sound)
 
 
+def constant_output(type_: str, *readers: str, channels: bool = False, alone: bool = False, seed: int = 0) -> tk.Model:
+    """A graph whose first output "f" DEQUANTIZE makes of a constant, and who reads it. Unless `alone`, there is an operator on the input, too."""
+    builder, codes = ModelBuilder(), np.random.default_rng(seed).integers(0, 8, (8, 8))
+    main, made = builder.subgraph("main"), TensorSpec("f", [8, 8])
+    x = main.input("x", [8, 8])
+    if type_.startswith("FLOAT"):
+        constant = main.constant("w", (codes * 0.125).astype(type_.lower()))
+    else:
+        scales = quantize([0.125] * 8 if channels else 0.125, 0, 0 if channels else None)
+        constant = main.constant("w", codes.astype({"INT4": "int8"}.get(type_, type_.lower())), type=type_, quantization=scales)
+    shown = constant if type_ == "FLOAT32" else main.apply("DEQUANTIZE", [constant], made, version=3)
+    main.output(shown)
+    for number, name in enumerate(readers or (() if alone else ("NEG",))):
+        given = [x] if not readers else [x, shown] if name in TWO_INPUTS else [shown]
+        main.output(main.apply(name, given, TensorSpec(f"y{number}", [8, 8], "BOOL" if name == "EQUAL" else "FLOAT32")))
+    return builder.build()
+
+
+def _constant_output(fact: Fact) -> Iterator[Deviation]:
+    for type_ in sorted(type_.name for type_ in fact.activation):
+        readers, alone = () if fact.name != "constant-output" else ("ADD",), fact.name == "constant-output-alone"
+        data, sound = (tk.serialize(constant_output(t, *readers, alone=alone)) for t in (type_, "FLOAT32"))
+        yield Deviation(f"DEQUANTIZE {type_}", "DEQUANTIZE", type_, data=data, sound_data=sound, twin=False)
+
+
 def lowest_codes(type_: str, rows: int, columns: int) -> Over:
     """Weights in which the lowest code of their type is frequent."""
     low, high = INTEGER_RANGES[TensorType[type_]]
@@ -426,6 +452,9 @@ SPECIAL: dict[str, Special] = {
     "bias-dequantized-others": _dequantized_bias,
     "bias-dequantized-conv-int4": _dequantized_bias,
     "bias-dequantized-fully-connected-int2-tensor": _dequantized_bias,
+    "constant-output": _constant_output,
+    "constant-output-unread": _constant_output,
+    "constant-output-alone": _constant_output,
     "bias-type-contradicts": _bias_contradicts,
     "blocks-reference": _blocks(),
     "blocks-lowest-code": _blocks(every_third=-8),

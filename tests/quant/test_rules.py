@@ -105,6 +105,7 @@ def test_facts_do_not_contradict_each_other() -> None:
                 Topic.BIAS_ABSENT,
                 Topic.WEIGHTS_BLOCKS,
                 Topic.WEIGHTS_GRANULARITY,
+                Topic.CONSTANT_OUTPUT,
             ):
                 continue  # each fact there is about another detail
             for runtime in fact.reactions:

@@ -317,6 +317,13 @@ CODES: dict[str, Code] = {
             "Convert again from the original model: their ranges are what integer activations need, and nothing else has to be measured.",
         ),
         Code(
+            "Q807", "output that DEQUANTIZE makes of an INT8 or FLOAT16 constant",
+            "XNNPACK, which LiteRT uses unasked, expands such constants when it is set up, for the operators that it takes. If it takes all that "
+            "read the floats, it takes the DEQUANTIZE too, and never writes the output: what comes out is what was in that memory. Where nothing "
+            "reads them, it may refuse the whole model. Builtin kernels compute the output, and constants of UINT8, INT16, INT4 and INT2 are right.",
+            "requantize-weights --to float32, for this constant: an output that is a constant itself is right.",
+        ),
+        Code(
             "Q901", "signature that contradicts its subgraph",
             "Callers by signature exchange the tensors that the signature names, callers by position the inputs and outputs of the subgraph. A "
             "tensor of the signature that is not among those cannot be fed or is not kept, and one that the signature leaves out is never fed.",

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 import tflitekit as tk
+from tests import runtime
 from tests.audit.checks.models import chain, codes, of_code, path_of, spec, started
+from tests.quant.deviations import constant_output
+from tests.runtime import Job, needs_runtime
+from tflitekit._schema import TensorType
+from tflitekit.audit import audit, foretold
 from tflitekit.build import TensorSpec, quantize
-from tflitekit.graph import Model
+from tflitekit.graph import Model, Tensor
+from tflitekit.passes import RequantizeWeights
+from tflitekit.passes.surgery import convert
+from tflitekit.quant.rules import Runtime
+from tflitekit.quant.rules.facts_load import TAKEN_FLOAT32
+from tflitekit.types import byte_size
 
 FLOAT = spec("f", "FLOAT32", None)
 
@@ -95,3 +106,45 @@ def test_fake_quant_is_told_once() -> None:
 def test_real_models_have_no_chains(model_path: Path) -> None:
     """Converters clean up after themselves: what is found in real files would be news, or wrong."""
     assert not [str(f) for f in tk.audit(tk.read(model_path)).findings if f.code.startswith("Q8")]
+
+
+READERS = [(), *((name,) for name in sorted(TAKEN_FLOAT32)), ("FULLY_CONNECTED",), ("EQUAL",), ("ADD", "EQUAL"), ("ADD", "NEG")]
+
+
+@needs_runtime
+def test_outputs_that_dequantize_makes_of_constants_are_found_where_xnnpack_does_not_write_them() -> None:
+    """For every reader that XNNPACK is said to take, for others, and for none; and what is advised is right."""
+    forms = [(t, False, False) for t in ("FLOAT16", "INT8", "UINT8", "INT4", "INT16")] + [("INT8", True, False), ("INT8", False, True)]
+    forms += [("FLOAT16", False, True)]
+    # values of their own: what is not written may hold what the last model left there
+    made = enumerate(product(forms, READERS))
+    models = [constant_output(type_, *given, channels=c, alone=a, seed=seed) for seed, ((type_, c, a), given) in made]
+    data = [tk.serialize(model) for model in models]
+    default, kernels = (runtime.pool().run([Job(d, resolver) for d in data]) for resolver in (runtime.DEFAULT, runtime.NO_DELEGATES))
+    wrong = 0
+    for model, mine, right in zip(models, default, kernels, strict=True):
+        found = of_code(model, "Q807")
+        assert right.ok and (not mine.ok or mine.outputs[0] != right.outputs[0]) == bool(found), codes(model)
+        assert (foretold(audit(model).findings, Runtime.XNNPACK) == "runs") == mine.ok
+        wrong += len(found)
+        assert [(f.name, f.severity, f.severity_for(Runtime.OPTIMIZED), f.operator) for f in found] in (
+            [], [("f", "error", "warning", "subgraphs[0].operators[0]")],
+        )  # fmt: skip
+        if found:
+            advised = tk.run(model, RequantizeWeights(to="float32")).model
+            assert not of_code(advised, "Q807") and runtime.run(tk.serialize(advised)).outputs[0] == right.outputs[0]
+    assert wrong == 5 * (len(READERS) - 2)
+
+
+@needs_runtime
+@pytest.mark.parametrize(("weights", "bias", "wrong"), [("INT8", "INT8", True), ("FLOAT16", "FLOAT16", True), ("INT8", "FLOAT16", False)])
+def test_weights_that_are_outputs_beside_a_bias_that_is_dequantized(weights: str, bias: str, wrong: bool) -> None:
+    """XNNPACK leaves an operator alone whose bias is FLOAT16, and whose weights are not."""
+    model = constant_output(weights, "FULLY_CONNECTED", seed=1000 + wrong)
+    main, parameters = model.subgraphs[0], quantize(0.125) if bias == "INT8" else None
+    stored = Tensor(name="b", shape=(8,), type=TensorType[bias], quantization=parameters, buffer=model.add_buffer(b"\1" * byte_size(TensorType[bias], (8,))))
+    floats = main.add_tensor(Tensor(name="bf", shape=(8,), buffer=model.buffers[0]))
+    convert(model, main, main.add_tensor(stored), floats, 0)
+    main.operators[-1].inputs = [*main.operators[-1].inputs, floats]
+    mine, right = (runtime.run(tk.serialize(model), resolver) for resolver in (runtime.DEFAULT, runtime.NO_DELEGATES))
+    assert mine.ok and right.ok and (mine.outputs[0] != right.outputs[0]) == wrong == ("Q807" in codes(model))

@@ -19,7 +19,7 @@ from .placeholder import placeholder_ranges
 from .reach import reach
 from .runtime_version import runtime_version
 from .signatures import signatures
-from .structure import conversions, simulated
+from .structure import constant_outputs, conversions, simulated
 from .versions import hybrid_operators, versions
 from .weight_values import weight_values
 from .weights import weights
@@ -27,7 +27,7 @@ from .weights import weights
 CHECKS: tuple[Check, ...] = (
     load_rules, wide_elements, operand_types, missing_parameters, invalid_parameters, reach, fused_activations, weights, blocks, biases,
     dequantized_biases, fixed_outputs, shared_parameters, placeholder_ranges, inputs, hybrid_operators, versions, runtime_version, conversions,
-    simulated, signatures,
+    simulated, constant_outputs, signatures,
 )  # fmt: skip
 
 # Checks that read all weights: made only if asked for.

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..._schema import BuiltinOperator, TensorType
-from ...graph import Tensor
+from ...graph import Operator, SubGraph, Tensor
+from ...quant.rules import Topic
+from ...quant.rules.facts_load import TAKEN_FLOAT32, WEIGHTED_FLOAT32
+from ...quant.rules.fused import has_known_bias
+from ...quant.rules.versions import operand
 from ..execution import BOUNDARY, WEIGHT_DEQUANTIZE, Execution
-from ..findings import INFO, WARNING, Finding, Scene
+from ..findings import INFO, WARNING, Finding, Scene, Step, reactions_of, worst
 
 _QUANTIZE, _DEQUANTIZE, _CAST = BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE, BuiltinOperator.CAST
 _CONVERT = frozenset({BOUNDARY, WEIGHT_DEQUANTIZE})
@@ -81,3 +85,37 @@ def simulated(scene: Scene) -> Iterator[Finding]:
         bits, low, high = (getattr(options, name, 0) for name in ("num_bits", "min", "max"))
         message = f"{len(runs)} FAKE_QUANT operators round floats to floats; the first simulates {bits} bits in [{low!r}, {high!r}]"
         yield scene.finding("Q806", tensor, message, WARNING, found=len(runs), expected=0, operator=runs[0].path)
+
+
+def constant_outputs(scene: Scene) -> Iterator[Finding]:
+    """Q807: outputs of graphs that DEQUANTIZE makes of constants, which XNNPACK does not write; told where it is known to take all that read them."""
+    for step in scene.steps(WEIGHT_DEQUANTIZE):
+        source, output = operand(step.operator, "in0"), operand(step.operator, "out0")
+        subgraph = output.subgraph if output is not None else None
+        if source is None or not source.is_constant or output is None or subgraph is None or not any(t is output for t in subgraph.outputs):
+            continue
+        facts, readers = step.rule.about(Topic.CONSTANT_OUTPUT, source.type), output.consumers()
+        if not facts or not all(_taken(reader, output, source) for reader in readers):
+            continue
+        refused = not readers and (source.type == TensorType.FLOAT16 or _is_alone(step, subgraph))
+        reactions, where = reactions_of(fact for fact in facts if (fact.name != "constant-output") == refused)
+        yield scene.finding(
+            "Q807", output, f"{step.label} makes it of a constant of {source.type.name}", worst(reactions), found=source.type.name,
+            expected="FLOAT32", operator=step.path, reactions=reactions, source=where,
+        )  # fmt: skip
+
+
+def _taken(reader: Operator, tensor: Tensor, source: Tensor) -> bool:
+    """Whether XNNPACK is known to take an operator that reads floats made of a constant; beside a bias made of another type it is not."""
+    weights, bias = operand(reader, "in1"), operand(reader, "in2")
+    if reader.op_name not in WEIGHTED_FLOAT32:
+        return reader.op_name in TAKEN_FLOAT32
+    maker = bias.producer() if bias is not None else None
+    stored = operand(maker, "in0") if maker is not None else None
+    return weights is tensor and has_known_bias(reader) and (stored is None or stored.type == source.type)
+
+
+def _is_alone(step: Step, subgraph: SubGraph) -> bool:
+    """Whether the subgraph has no operators but those that expand constants of INT8 or FLOAT16."""
+    sources = [operand(one, "in0") if one.op_name == step.rule.name else None for one in subgraph.operators]
+    return all(t is not None and t.is_constant and step.rule.about(Topic.CONSTANT_OUTPUT, t.type) for t in sources)

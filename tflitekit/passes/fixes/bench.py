@@ -26,7 +26,7 @@ class Bench:
     """The model under repair, what is asked to be repaired together, and all that was found in it.
 
     `said` are the notes of the repairs that were made: (object, text, numbers). `verdicts` say of tensors, once they are judged, what is wrong with
-    them, or what is in the way of a repair.
+    them, or what is in the way of a repair. `copies` are the names of copies that operators got, with those of what they read before.
     """
 
     def __init__(self, model: Model, bias: str, asked: Sequence[Finding] = (), known: Sequence[Finding] = ()) -> None:
@@ -35,6 +35,7 @@ class Bench:
         self._objects = {path: _named(model, path) for finding in asked for path in (finding.path, finding.operator)}
         self.said: list[tuple[Any, str, dict[str, Any]]] = []
         self.verdicts: dict[Tensor, str] = {}
+        self.copies: dict[str, str] = {}
         self._done: set[tuple[int, str]] = set()
 
     def say(self, what: Any, finding: Finding, text: str, **data: Any) -> None:

@@ -147,6 +147,7 @@ def _own(bench: Bench, operator: Operator, rule: BiasRule, tensor: Tensor) -> Te
     if tensor.consumers() == [operator] and not any(t is tensor for t in subgraph.outputs):
         return tensor
     operator.inputs[rule.operand] = made = own_copy(subgraph, tensor)
+    bench.copies[made.name_str] = tensor.name_str
     return made
 
 
@@ -159,6 +160,7 @@ def element_type(bench: Bench, finding: Finding) -> None:
     target = TensorType[wanted]
     scales = product(operator, rule)
     if _bytes_are(tensor, target):
+        tensor = _own(bench, operator, rule, tensor)
         old, tensor.type = tensor.type, target
         bench.say(tensor, finding, f"type {wanted}, not {old.name}: its bytes are that")
         return
@@ -171,6 +173,7 @@ def element_type(bench: Bench, finding: Finding) -> None:
         raise UnfixableError("the operator computes on floats: dequantize its weights with requantize-weights")
     if values.min(initial=0) < low or values.max(initial=0) > high:
         raise UnfixableError(f"its values do not fit in {wanted}")
+    tensor = _own(bench, operator, rule, tensor)
     old, tensor.type = tensor.type, target
     bench.model.set_data(tensor, values.astype(np.int64 if target == TensorType.INT64 else np.int32))
     bench.say(tensor, finding, f"values converted from {old.name} to {wanted}")
@@ -193,6 +196,7 @@ def _encode_real(bench: Bench, finding: Finding, tensor: Tensor, scales: Any, ta
     codes = rounded(tensor.numpy().astype(np.float64) / scales.astype(np.float64))
     if not (np.abs(codes) <= INTEGER_RANGES[target][1]).all():
         raise UnfixableError(f"its values do not fit in {target.name} at input x weights")
+    tensor = _own(bench, *_use(bench, finding))
     tensor.type = target
     bench.model.set_data(tensor, codes.astype(np.int64 if target == TensorType.INT64 else np.int32))
     tensor.quantization = QuantizationParameters(scale=scales, zero_point=np.zeros(len(scales), np.int64))
@@ -225,17 +229,19 @@ def _all_as_float32(bench: Bench, finding: Finding) -> None:
 
 def zero_point(bench: Bench, finding: Finding) -> None:
     """Q303: zero point 0; with `encode` the data is shifted, so that the stated real values are what is added."""
-    _, _, tensor = _use(bench, finding)
-    if not bench.once(tensor, "zero point"):
-        return
+    operator, rule, tensor = _use(bench, finding)
     q = tensor.quantization
     assert q is not None
-    text = "zero point 0, which is what kernels take it to be"
+    text, codes = "zero point 0, which is what kernels take it to be", None
     if bench.bias == "encode":
         codes = tensor.numpy().astype(np.int64) - q.zero_point
         if np.abs(codes).max(initial=0) > INTEGER_RANGES[tensor.type][1]:
             raise UnfixableError(f"shifted by the zero point, the data does not fit in {tensor.type.name}")
-        bench.model.set_data(tensor, codes.astype(tensor.numpy().dtype))
         text = "zero point 0, data shifted"
+    tensor = _own(bench, operator, rule, tensor)
+    q = tensor.quantization
+    assert q is not None
+    if codes is not None:
+        bench.model.set_data(tensor, codes.astype(tensor.numpy().dtype))
     force(q, zero_point=np.zeros(len(q.zero_point), np.int64))
     bench.say(tensor, finding, text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..._copy import copied
@@ -91,10 +92,10 @@ def _attempt(
         return False
     _keep_up(bench, operators)
     after = audited(trial)
-    kept = Counter(_name(f) for f in after)
+    kept = Counter(_name(f, bench.copies) for f in after)
     old = Counter(_name(f) for f in before)
     stay = [f for f in claimed if kept[_name(f)] >= old[_name(f)]]
-    new = [f for f in after if f.severity in (ERROR, WARNING) and f.code not in TOLD and kept[_name(f)] > old[_name(f)]]
+    new = [f for f in after if f.severity in (ERROR, WARNING) and f.code not in TOLD and kept[name := _name(f, bench.copies)] > old[name]]
     if stay or new:
         for finding in claimed:
             what = f"it would bring up {new[0].code} ({new[0].message})" if new else "the repair does not help"
@@ -115,9 +116,9 @@ def _keep_up(bench: Bench, operators: dict[Operator, OperatorCode | None]) -> No
     bench.said += [(note.path, note.text, dict(note.data)) for note in notes.resolved(bench.model)]
 
 
-def _name(finding: Finding) -> tuple[str, str, str]:
-    """What makes two findings the same while operators move: code, severity, tensor."""
-    return finding.code, finding.severity, finding.name
+def _name(finding: Finding, copies: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str, str]:
+    """What makes two findings the same while operators move: code, severity, tensor, or what that is a copy of."""
+    return finding.code, finding.severity, copies.get(finding.name, finding.name)
 
 
 def _take_over(model: Model, trial: Model) -> None:

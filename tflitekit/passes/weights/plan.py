@@ -58,6 +58,8 @@ def plan(constant: Constant, choice: Choice) -> Plan | str:
         return "it is an input or output of its subgraph"
     if tensor.quantization is not None and tensor.quantization.kind in ("multi-axis", "custom", "unknown"):
         return f"it is quantized {tensor.quantization.kind}, which has no kernels"
+    if constant.shown and RULES[BuiltinOperator.DEQUANTIZE].about(Topic.CONSTANT_OUTPUT, choice.type):
+        return f"its values are an output too, which XNNPACK does not write where DEQUANTIZE makes it of {choice.type.name} (Q807)"
     if choice.type in FLOAT_TYPES:
         return _float_plan(constant, choice)
     if constant.only_stored and constant.readers:

@@ -9,7 +9,7 @@ These facts hold for tensors of every operator, so they name no operators unless
 from __future__ import annotations
 
 from .model import Fact, Topic
-from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
+from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, names, refuses
 
 XNN = "LiteRT xnnpack_delegate.cc"
 LOADER = "LiteRT interpreter_builder.cc"
@@ -22,6 +22,12 @@ TAKEN_INT8 = (
 TAKEN_UINT8 = (
     "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED TRANSPOSE_CONV LEAKY_RELU LOGISTIC MEAN SUM TANH REDUCE_MAX REDUCE_MIN "
     "DEPTH_TO_SPACE SPACE_TO_DEPTH MAX_POOL_2D PAD RESIZE_BILINEAR SLICE SPLIT TRANSPOSE"
+)
+# Operators that XNNPACK takes in their FLOAT32 form where it knows an input before the model runs: of the first ones the weights (measured).
+WEIGHTED_FLOAT32 = names("CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED")
+TAKEN_FLOAT32 = names(
+    "ABS ADD CEIL COS DIV ELU EXP FLOOR HARD_SWISH LOG LOGISTIC MAXIMUM MINIMUM MUL NEG RELU RELU6 RELU_N1_TO_1 ROUND RSQRT SIN "
+    "SQRT SQUARE SQUARED_DIFFERENCE SUB TANH"
 )
 SCALE_TEXT, ZERO_POINT_TEXT = "unsupported scale value", "unsupported zero-point value"
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .model import Fact, Topic
-from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, WRONG, fact, refuses
+from .notation import ABORTS, FINE, IGNORES, SEGFAULTS, UNDEFINED, WRONG, fact, refuses
 
 CHECKED = "LiteRT quantization_util.cc:114-123 (TFLITE_CHECK); measured"
 LOOKS_AT_NONE = (
@@ -84,6 +84,12 @@ SCALE_FACTS: tuple[Fact, ...] = (
             ("zero point out of range", Topic.ZERO_POINT_RANGE, "unsupported zero-point value"),
         )
     ),
+    fact("constant-output", Topic.CONSTANT_OUTPUT, "DEQUANTIZE", "XNNPACK, if it takes all that read the output, takes this too, and never writes it",
+        "measured", cpu=IGNORES, xnn=UNDEFINED, operand="output", activation="INT8 FLOAT16"),
+    fact("constant-output-unread", Topic.CONSTANT_OUTPUT, "DEQUANTIZE", "the same, read by nothing: XNNPACK takes it and fails", "measured",
+        cpu=IGNORES, xnn=refuses("failed to setup XNNPACK runtime"), operand="output", activation="FLOAT16"),
+    fact("constant-output-alone", Topic.CONSTANT_OUTPUT, "DEQUANTIZE", "the same, read by nothing, where XNNPACK takes nothing else: it fails",
+        "measured", cpu=IGNORES, xnn=refuses("failed to setup XNNPACK runtime"), operand="output", activation="INT8"),
     fact("subnormal-hard-swish", Topic.SUBNORMAL_SCALE, "HARD_SWISH", "subnormal scale of the output", "LiteRT activations.cc:277-289; measured",
         every=refuses("output_multiplier_exponent <= 0"), operand="output", activation="INT8 UINT8"),
     fact("nan-scale-softmax-output", Topic.NAN_SCALE, "SOFTMAX",

@@ -83,6 +83,7 @@ class Topic(Enum):
     BIAS_ZERO_POINT = "zero point of the bias other than 0"
     BIAS_QUANTIZATION_ABSENT = "bias without quantization parameters"
     BIAS_DEQUANTIZED = "bias that DEQUANTIZE makes of FLOAT16"
+    CONSTANT_OUTPUT = "output of the graph that DEQUANTIZE makes of a constant"
     VERSION = "version of the operator"
     VALUES = "values of an activation or operand"
     PACKING = "storage of types narrower than a byte"

@@ -142,7 +142,8 @@ def test_weights_that_are_outputs_beside_a_bias_that_is_dequantized(weights: str
     """XNNPACK leaves an operator alone whose bias is FLOAT16, and whose weights are not."""
     model = constant_output(weights, "FULLY_CONNECTED", seed=1000 + wrong)
     main, parameters = model.subgraphs[0], quantize(0.125) if bias == "INT8" else None
-    stored = Tensor(name="b", shape=(8,), type=TensorType[bias], quantization=parameters, buffer=model.add_buffer(b"\1" * byte_size(TensorType[bias], (8,))))
+    buffer = model.add_buffer(b"\1" * byte_size(TensorType[bias], (8,)))
+    stored = Tensor(name="b", shape=(8,), type=TensorType[bias], quantization=parameters, buffer=buffer)
     floats = main.add_tensor(Tensor(name="bf", shape=(8,), buffer=model.buffers[0]))
     convert(model, main, main.add_tensor(stored), floats, 0)
     main.operators[-1].inputs = [*main.operators[-1].inputs, floats]

@@ -163,13 +163,13 @@ def is_bias_code(tensor: Tensor) -> bool:
 
 def _zero_point(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
     quantization = tensor.quantization
-    if quantization is None or not len(np.flatnonzero(quantization.zero_point)):
+    if quantization is None or not len(quantization.zero_point.nonzero()[0]):
         return
     weights = step.run.weights[0] if step.run.weights else None
     granularity = Granularity.PER_CHANNEL if len(quantization.scale) > 1 else Granularity.PER_TENSOR  # of the bias itself
     facts = step.rule.about(Topic.BIAS_ZERO_POINT, step.activation, weights.type if weights is not None else None, granularity)
     reactions, source = reactions_of(facts)
-    value = int(quantization.zero_point[np.flatnonzero(quantization.zero_point)[0]])
+    value = int(quantization.zero_point[quantization.zero_point.nonzero()[0][0]])
     yield step.scene.finding(
         "Q303", tensor, f"the bias has zero point {value} ({step.label})", worst(reactions, WARNING if reactions else INFO), found=value,
         expected=0, operator=step.path, reactions=reactions, source=source or rule.source,

@@ -64,7 +64,7 @@ def _form(step: Step, rule: WeightsRule, tensor: Tensor, granularity: Granularit
 
 
 def _zero_points(step: Step, tensor: Tensor, quantization: QuantizationParameters, granularity: Granularity) -> Iterator[Finding]:
-    bad = np.flatnonzero(quantization.zero_point)
+    bad = quantization.zero_point.nonzero()[0]
     if not len(bad):
         return
     facts = step.rule.about(Topic.WEIGHTS_ZERO_POINT, step.activation, tensor.type, granularity)
@@ -86,7 +86,7 @@ def _no_code(
     step: Step, tensor: Tensor, quantization: QuantizationParameters, reactions: Mapping[Runtime, Reaction], source: str
 ) -> Iterator[Finding]:
     low, high = INTEGER_RANGES[tensor.type]
-    odd = np.flatnonzero((quantization.zero_point < low) | (quantization.zero_point > high))
+    odd = ((quantization.zero_point < low) | (quantization.zero_point > high)).nonzero()[0]
     if len(odd):
         value = int(quantization.zero_point[odd[0]])
         yield step.scene.finding(
@@ -108,7 +108,7 @@ def _axis(step: Step, rule: WeightsRule, tensor: Tensor, quantization: Quantizat
 
 def _scales(step: Step, tensor: Tensor, quantization: QuantizationParameters, granularity: Granularity) -> Iterator[Finding]:
     scale = quantization.scale
-    bad = np.flatnonzero(~(np.isfinite(scale) & (scale >= np.float32(SMALLEST_NORMAL))))
+    bad = (~(np.isfinite(scale) & (scale >= np.float32(SMALLEST_NORMAL)))).nonzero()[0]
     if not len(bad):
         return
     value = float(scale[bad[0]])

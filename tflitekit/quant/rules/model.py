@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..._schema import BuiltinOperator, TensorType
@@ -327,6 +328,7 @@ class OpRule:
         """The operands of a list of `count` outputs, or None if the operator gives no such list."""
         return _fit(self.outputs, count)
 
+    @lru_cache(4096)  # noqa: B019 - rules live as long as the program
     def about(
         self, topic: Topic, activation: TensorType | None = None, weights: TensorType | None = None, granularity: Granularity | None = None
     ) -> tuple[Fact, ...]:

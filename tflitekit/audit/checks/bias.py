@@ -139,14 +139,14 @@ def _scale(step: Step, rule: BiasRule, tensor: Tensor) -> Iterator[Finding]:
 
 
 def _scale_reactions(step: Step, tensor: Tensor) -> tuple[Mapping[Runtime, Reaction], str]:
+    if step.is_basic_cell:
+        return MISREAD, CELL_SOURCE
     weights = step.run.weights[0] if step.run.weights else None
     facts = step.rule.about(Topic.BIAS_SCALE, step.activation, weights.type if weights is not None else None, _granularity(step))
     single = tensor.quantization is not None and len(tensor.quantization.scale) == 1 and step.per_channel
     kept = [f for f in facts if (f.name != "bias-per-tensor" or single) and not f.name.startswith(_CHECKED)]
     kept.sort(key=lambda f: f.name != "bias-per-tensor")
     known, source = reactions_of(kept)
-    if step.is_basic_cell:
-        return MISREAD, CELL_SOURCE
     reactions = amended(step, known)
     return reactions, source or (SOURCE if reactions else "")
 

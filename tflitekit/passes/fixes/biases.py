@@ -43,8 +43,6 @@ def scale(bench: Bench, finding: Finding) -> None:
     wanted = product(operator, rule)
     if wanted is None or not sound(wanted).all():
         raise UnfixableError("input x weights is no scale")
-    q = tensor.quantization
-    assert q is not None
     source = operand(operator, rule.factors[0])
     if bench.bias == "auto" and source is not None:
         if source not in bench.verdicts:
